@@ -1,0 +1,222 @@
+"""The nuclear-norm loss, exact in value, gradient and across processes.
+
+In the paper's notation X (D x N) holds the embeddings of a batch, Y (C x N) its labels, and
+Z = [Y; X] stacks them. The loss is
+
+    l(X) = ||Z||_* - alpha ||X||_* + beta ||X||_2^2
+
+with ||.||_* the nuclear norm and ||.||_2 the largest singular value. Here samples are rows, so
+`embeddings` is X^T, (N, D), and `labels` is Y^T, (N, C).
+
+Everything is read off the Gram matrix G = Z Z^T, (C + D) x (C + D): singular values are the roots of
+its eigenvalues, and the gradients are closed-form, without differentiating an eigendecomposition:
+
+    d||Z||_* / dZ = G^(-1/2) Z        d||X||_2^2 / dX = 2 u_1 u_1^T X
+
+G is a sum over samples. Summed over processes, it is the Gram matrix of the global batch, and each
+process holds the exact gradient for its own samples.
+
+References:
+    [0] Moreira et al., Learning Visual-Semantic Subspace Representations, AISTATS 2025,
+        https://arxiv.org/abs/2405.16213
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.autograd.function import once_differentiable
+
+
+class NonFiniteEmbeddingsError(ArithmeticError):
+    """A batch holds embeddings or labels that are NaN or infinite."""
+
+
+class NuclearNormTerms(NamedTuple):
+    """The three norms that the loss combines, each a scalar tensor in float64."""
+
+    joint_nuclear: Tensor  # ||Z||_*
+    embedding_nuclear: Tensor  # ||X||_*
+    embedding_spectral_squared: Tensor  # ||X||_2^2
+
+    def combine(self, alpha: float, beta: float) -> Tensor:
+        """Return ||Z||_* - alpha ||X||_* + beta ||X||_2^2."""
+        return (
+            self.joint_nuclear
+            - alpha * self.embedding_nuclear
+            + beta * self.embedding_spectral_squared
+        )
+
+
+def nuclear_norm_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: float) -> Tensor:
+    """Nuclear-norm loss of one batch, equation (1) of [0].
+
+    Args:
+        embeddings: (N, D), of any floating type.
+        labels: (N, C), usually in {0, 1}; one row per image.
+        alpha: Weight of the embeddings' nuclear norm, in (0, 1).
+        beta: Weight of the squared spectral norm, positive.
+
+    Returns:
+        Scalar, float64 for float64 embeddings and float32 otherwise.
+
+    Raises:
+        ValueError: If alpha or beta is out of range, or the shapes do not match.
+        NonFiniteEmbeddingsError: If embeddings or labels hold NaN or infinity.
+    """
+    check_alpha_beta(alpha, beta)
+    loss = nuclear_norm_terms(embeddings, labels).combine(alpha, beta)
+    return loss.to(torch.promote_types(embeddings.dtype, torch.float32))
+
+
+def nuclear_norm_terms(embeddings: Tensor, labels: Tensor) -> NuclearNormTerms:
+    """The norms ||Z||_*, ||X||_* and ||X||_2^2 of one batch, differentiable in the embeddings.
+
+    With `torch.distributed` initialised, they are those of the batch that all processes hold
+    together, and gradients are scaled by the number of processes, so that averaging them, as
+    DistributedDataParallel does, gives the gradient of the global batch.
+
+    Args:
+        embeddings: (N, D), of any floating type.
+        labels: (N, C).
+
+    Raises:
+        ValueError: If the shapes do not match.
+        NonFiniteEmbeddingsError: If embeddings or labels hold NaN or infinity.
+    """
+    if embeddings.ndim != 2 or labels.ndim != 2 or len(embeddings) != len(labels):
+        raise ValueError(
+            "embeddings must be (N, D) and labels (N, C) with the same N, "
+            f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}"
+        )
+    return NuclearNormTerms(*_NuclearNorms.apply(embeddings, labels))
+
+
+def gram_matrix(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Z Z^T of one process's samples, (C + D, C + D), labels first, in float64."""
+    stacked = _stack(embeddings, labels)
+    return stacked.T @ stacked
+
+
+def terms_from_gram(gram: Tensor, num_labels: int) -> NuclearNormTerms:
+    """The three norms from a Gram matrix accumulated over batches, without gradients.
+
+    Args:
+        gram: (C + D, C + D), a sum of `gram_matrix`.
+        num_labels: C.
+    """
+    joint_values = singular_values_from_gram(gram)
+    embedding_values = singular_values_from_gram(gram[num_labels:, num_labels:])
+    return NuclearNormTerms(joint_values.sum(), embedding_values.sum(), embedding_values[0] ** 2)
+
+
+def singular_values_from_gram(gram: Tensor) -> Tensor:
+    """Singular values of A from A A^T, (n, n): (n,), descending, zero on the null space."""
+    return _roots(torch.linalg.eigvalsh(gram).flip(-1))
+
+
+def check_alpha_beta(alpha: float, beta: float) -> None:
+    """Raise ValueError unless 0 < alpha < 1 and beta > 0: outside, the loss has no minimum."""
+    if not isinstance(alpha, int | float) or not 0 < alpha < 1:
+        raise ValueError(f"alpha must be a number between 0 and 1, such as 0.99, not {alpha!r}")
+    if not isinstance(beta, int | float) or not 0 < beta < float("inf"):
+        raise ValueError(f"beta must be a number above 0, such as 0.05, not {beta!r}")
+
+
+class NuclearNormLoss(nn.Module):
+    """Nuclear-norm loss of `nuclear_norm_loss` with its two weights, [0].
+
+    Args:
+        alpha: Weight of the embeddings' nuclear norm, in (0, 1). Close to 1, embeddings of the same
+            minterm collapse onto one line.
+        beta: Weight of the squared spectral norm, positive. It caps the singular values.
+
+    Raises:
+        ValueError: If alpha or beta is out of range.
+    """
+
+    def __init__(self, alpha: float, beta: float) -> None:
+        super().__init__()
+        check_alpha_beta(alpha, beta)
+        self.alpha = alpha
+        self.beta = beta
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar loss of embeddings (N, D) and labels (N, C)."""
+        return nuclear_norm_loss(embeddings, labels, self.alpha, self.beta)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}, beta={self.beta}"
+
+
+class _NuclearNorms(torch.autograd.Function):
+    """(embeddings, labels) to the three norms, with the closed-form gradient of each."""
+
+    @staticmethod
+    def forward(ctx: Any, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        num_labels = labels.shape[1]
+        stacked = _stack(embeddings, labels)
+        gram = stacked.T @ stacked
+        if dist.is_initialized():
+            dist.all_reduce(gram)
+        if not torch.isfinite(gram).all():
+            raise NonFiniteEmbeddingsError(_describe_non_finite(embeddings, labels))
+
+        joint_values, joint_vectors = torch.linalg.eigh(gram)
+        values, vectors = torch.linalg.eigh(gram[num_labels:, num_labels:])
+        ctx.save_for_backward(
+            stacked,
+            _inverse_root(joint_values, joint_vectors)[:, num_labels:],
+            _inverse_root(values, vectors),
+            vectors[:, -1],
+        )
+        ctx.embeddings_like = embeddings.new_empty(0)
+        roots = _roots(values)
+        return _roots(joint_values).sum(), roots.sum(), roots[-1] ** 2
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_joint: Tensor, grad_nuclear: Tensor, grad_spectral: Tensor
+    ) -> tuple[Tensor, None]:
+        stacked, joint_inverse_root, inverse_root, top = ctx.saved_tensors
+        # All three gradients are linear in Z, so that one (C + D, D) matrix carries them.
+        factor = grad_joint * joint_inverse_root
+        factor[-len(top) :] += grad_nuclear * inverse_root
+        factor[-len(top) :] += 2 * grad_spectral * torch.outer(top, top)
+        if dist.is_initialized():
+            factor *= dist.get_world_size()
+        return (stacked @ factor).to(ctx.embeddings_like), None
+
+
+def _stack(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Z^T, (N, C + D), in float64: squaring halves the digits, and float32 has none to spare."""
+    if embeddings.device.type == "mps":  # has no float64; N x (C + D) is small enough to move
+        embeddings, labels = embeddings.cpu(), labels.cpu()
+    return torch.cat([labels.double(), embeddings.double()], dim=1)
+
+
+def _nonzero(eigenvalues: Tensor) -> Tensor:
+    """Which eigenvalues of a Gram matrix rise above the rounding error of the largest."""
+    precision = torch.finfo(eigenvalues.dtype).eps
+    return eigenvalues > len(eigenvalues) * precision * eigenvalues.max()
+
+
+def _roots(eigenvalues: Tensor) -> Tensor:
+    return torch.where(_nonzero(eigenvalues), eigenvalues, 0.0).sqrt()
+
+
+def _inverse_root(eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
+    """G^(-1/2) as a pseudo-inverse, from the eigenpairs of G."""
+    scales = torch.where(_nonzero(eigenvalues), eigenvalues, torch.inf).rsqrt()
+    return (eigenvectors * scales) @ eigenvectors.T
+
+
+def _describe_non_finite(embeddings: Tensor, labels: Tensor) -> str:
+    finite = torch.isfinite(embeddings).all(dim=1) & torch.isfinite(labels).all(dim=1)
+    rows = (~finite).nonzero().flatten().tolist()
+    if not rows:
+        return "embeddings or labels of another process are NaN or infinite"
+    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+    return f"embeddings or labels are NaN or infinite in {len(rows)} of {len(finite)} rows: {shown}"

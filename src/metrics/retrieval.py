@@ -1,0 +1,75 @@
+"""Retrieval metrics for many queries at once, right for scores of any sign and with ties."""
+
+import torch
+from torch import Tensor
+
+
+def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
+    """Average precision of every query, as scikit-learn defines it.
+
+    AP = sum_n (R_n - R_(n-1)) P_n over the distinct scores, taken as thresholds in descending order:
+    items of equal score enter together, so that the order of ties makes no difference.
+
+    Args:
+        scores: (N, Q), higher for better matches.
+        relevance: (N, Q), nonzero where an item answers a query.
+
+    Returns:
+        (Q,), float64; NaN for a query without relevant items.
+    """
+    ranked, order = scores.sort(dim=0, descending=True)
+    relevant = relevance.bool().gather(0, order)
+    ranks = torch.arange(1, len(scores) + 1, device=scores.device, dtype=torch.float64).unsqueeze(1)
+    precision = relevant.cumsum(dim=0) / ranks
+    # Every item takes the precision at the last item of its score.
+    last_of_tie = torch.ones_like(relevant)
+    last_of_tie[:-1] = ranked[:-1] != ranked[1:]
+    positions = torch.where(last_of_tie, ranks.long() - 1, len(scores))
+    last = positions.flip(0).cummin(dim=0).values.flip(0)
+    return (precision.gather(0, last) * relevant).sum(dim=0) / relevant.sum(dim=0)
+
+
+def precision_at_k(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
+    """Share of relevant items among the k best of every query; ties keep the order of the items.
+
+    Args:
+        scores: (N, Q), higher for better matches.
+        relevance: (N, Q), nonzero where an item answers a query.
+        k: At least 1. With fewer than k items the missing ones count as misses.
+
+    Returns:
+        (Q,), float64.
+    """
+    order = scores.sort(dim=0, descending=True, stable=True).indices[:k]
+    return relevance.bool().gather(0, order).sum(dim=0).double() / k
+
+
+def summarize_retrieval(
+    scores: Tensor, relevance: Tensor, negated: Tensor, k: int, min_positives: int
+) -> dict[str, float]:
+    """Mean AP and precision@k over queries, purely positive and negated ones apart.
+
+    Queries with fewer than `min_positives` relevant items are left out of the means, and counted.
+
+    Args:
+        scores: (N, Q).
+        relevance: (N, Q).
+        negated: (Q,), bool, whether a query holds a negation.
+        k: Cut-off of precision@k.
+        min_positives: Least number of relevant items of a query that counts.
+
+    Returns:
+        `map`, `map_positive`, `map_negated`, the same for `precision_at_{k}`, `queries` and
+        `queries_skipped`. A mean over no query is NaN.
+    """
+    counted = relevance.bool().sum(dim=0) >= min_positives
+    measures = {
+        "map": average_precision(scores, relevance),
+        f"precision_at_{k}": precision_at_k(scores, relevance, k),
+    }
+    summary = {"queries": float(counted.sum()), "queries_skipped": float((~counted).sum())}
+    for name, values in measures.items():
+        summary[name] = float(values[counted].mean())
+        summary[f"{name}_positive"] = float(values[counted & ~negated].mean())
+        summary[f"{name}_negated"] = float(values[counted & negated].mean())
+    return summary

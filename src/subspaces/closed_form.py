@@ -1,0 +1,108 @@
+"""The minimum of the nuclear-norm loss in closed form.
+
+For labels Y with nonzero singular values mu_1..mu_r and right singular vectors V, every minimiser is
+a spectral embedding X = Q diag(s) V^T of Y^T Y, with Q any D x r matrix of orthonormal columns and
+
+    s_i = min(t, k mu_i),    k = alpha / sqrt(1 - alpha^2).
+
+The cap t, the spectral norm of X, is the root of
+
+    F(t) = sum_i min(t / sqrt(mu_i^2 + t^2) - alpha, 0) + 2 beta t,
+
+which increases from F(0) < 0: directions fill up to their own optimum k mu_i, unless the price
+beta t^2 of the common level t stops them first. The least loss is
+
+    sum_i sqrt(mu_i^2 + s_i^2) - alpha sum_i s_i + beta t^2.
+
+Reference:
+    [0] Moreira et al., Learning Visual-Semantic Subspace Representations, AISTATS 2025,
+        https://arxiv.org/abs/2405.16213, which has the case where every direction is capped.
+"""
+
+import torch
+from scipy.optimize import brentq
+from torch import Tensor
+
+
+def optimal_singular_values(labels: Tensor, alpha: float, beta: float) -> Tensor:
+    """Singular values of the minimising embeddings.
+
+    Args:
+        labels: (N, C).
+        alpha: In (0, 1).
+        beta: Positive.
+
+    Returns:
+        (rank(labels),), descending, in float64 on the CPU.
+    """
+    return _water_fill(_decompose(labels)[1], alpha, beta)
+
+
+def optimal_loss(labels: Tensor, alpha: float, beta: float) -> float:
+    """Least value that the loss can take for labels (N, C), over embeddings of any values."""
+    label_values = _decompose(labels)[1]
+    values = _water_fill(label_values, alpha, beta)
+    if not len(values):
+        return 0.0
+    joint = torch.hypot(label_values, values).sum()
+    return float(joint - alpha * values.sum() + beta * values[0] ** 2)
+
+
+def optimal_embeddings(
+    labels: Tensor,
+    alpha: float,
+    beta: float,
+    embedding_dim: int,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One minimiser of the loss.
+
+    Args:
+        labels: (N, C).
+        alpha: In (0, 1).
+        beta: Positive.
+        embedding_dim: D, at least rank(labels).
+        generator: Draws the orientation Q at random; without it Q is the first columns of the
+            identity.
+
+    Returns:
+        (N, D), in float64 on the CPU.
+
+    Raises:
+        ValueError: If D is smaller than the rank of the labels.
+    """
+    left, label_values = _decompose(labels)
+    rank = len(label_values)
+    if embedding_dim < rank:
+        raise ValueError(
+            f"embedding_dim must be at least rank(labels) = {rank}, got {embedding_dim}"
+        )
+    orientation = torch.eye(embedding_dim, rank, dtype=torch.float64)
+    if generator is not None:
+        gaussian = torch.randn(embedding_dim, rank, dtype=torch.float64, generator=generator)
+        orientation = torch.linalg.qr(gaussian).Q
+    return left * _water_fill(label_values, alpha, beta) @ orientation.T
+
+
+def _decompose(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """V, (N, r), and mu, (r,), of Y = labels^T: with samples as rows, V is on the left."""
+    left, values, _ = torch.linalg.svd(labels.detach().cpu().double(), full_matrices=False)
+    tolerance = max(labels.shape) * torch.finfo(torch.float64).eps
+    rank = int((values > tolerance * values.max()).sum()) if values.numel() else 0
+    return left[:, :rank], values[:rank]
+
+
+def _water_fill(label_values: Tensor, alpha: float, beta: float) -> Tensor:
+    if not len(label_values):
+        return label_values
+    uncapped = label_values * alpha / (1 - alpha**2) ** 0.5
+
+    def slope(cap: float) -> float:
+        level = torch.full_like(label_values, cap)
+        return (
+            float((level / torch.hypot(label_values, level) - alpha).clamp(max=0).sum())
+            + 2 * beta * cap
+        )
+
+    cap = brentq(slope, 0.0, float(uncapped.max()), xtol=1e-14)
+    return uncapped.clamp(max=cap)

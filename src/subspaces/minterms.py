@@ -1,0 +1,194 @@
+"""One direction per minterm, and the probabilities and scores that follow from them.
+
+A minterm m is a full conjunction: one value for every literal, one distinct row of labels. Its
+direction u_m is the top singular vector of its unit-normalised training embeddings, that is, the top
+eigenvector of their second moment, which is a sum over samples and so is exact over batches and
+processes. For a normalised embedding x,
+
+    p(m | x) = (u_m . x)^2 / sum_m' (u_m' . x)^2,      p(q | x) = sum of p(m | x) over M(q),
+
+with M(q) the minterms that satisfy the proposition q.
+
+Reference:
+    [0] Moreira et al., Learning Visual-Semantic Subspace Representations, AISTATS 2025,
+        https://arxiv.org/abs/2405.16213
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.functional import normalize
+
+from src.subspaces.projectors import span_projectors
+
+ScoreKind = Literal["sum", "projector"]
+
+
+def distinct_minterms(labels: Tensor) -> Tensor:
+    """The distinct rows of labels (N, C): (M, C), bool, in lexicographic order."""
+    return labels.bool().unique(dim=0)
+
+
+def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
+    """Row of each label vector in a table of minterms.
+
+    Args:
+        labels: (N, C), nonzero where a literal is true.
+        minterms: (M, C), distinct rows.
+
+    Returns:
+        (N,), int64, -1 where the table does not have that minterm.
+    """
+    signs = 2 * labels.bool().float() - 1
+    table = 2 * minterms.float() - 1
+    # The product of two sign vectors of length C is C only where they agree everywhere.
+    agreement, index = (signs @ table.T).max(dim=1)
+    return torch.where(agreement == labels.shape[1], index, -1)
+
+
+class MintermSubspaces(nn.Module):
+    """Directions of minterms: accumulated over batches, fitted, and queried.
+
+    The fitted directions are buffers, so that a checkpoint of any module that holds this one can
+    answer propositions.
+
+    Args:
+        minterms: (M, C), the distinct label rows of the training set.
+        embedding_dim: D.
+
+    Example:
+        >>> subspaces = MintermSubspaces(distinct_minterms(labels), embedding_dim=64)
+        >>> for images, labels in batches:
+        ...     subspaces.update(encoder(images), labels)
+        >>> subspaces.fit()
+        >>> query = Proposition("even & ~prime", literals)
+        >>> scores = subspaces.scores(embeddings, query.holds(subspaces.minterms)[None], "projector")
+    """
+
+    minterms: Tensor  # (M, C), bool
+    counts: Tensor  # (M,), training images of each minterm
+    directions: Tensor  # (M, D), unit rows, zero for a minterm without images
+    _moments: Tensor  # (M, D, D), accumulated so far
+    _moment_counts: Tensor  # (M,)
+
+    def __init__(self, minterms: Tensor, embedding_dim: int) -> None:
+        super().__init__()
+        num_minterms = len(minterms)
+        self.register_buffer("minterms", minterms.bool())
+        self.register_buffer("counts", torch.zeros(num_minterms, dtype=torch.int64))
+        directions = torch.zeros(num_minterms, embedding_dim, dtype=torch.float64)
+        self.register_buffer("directions", directions)
+        moments = torch.zeros(num_minterms, embedding_dim, embedding_dim, dtype=torch.float64)
+        self.register_buffer("_moments", moments, persistent=False)
+        self.register_buffer("_moment_counts", torch.zeros_like(self.counts), persistent=False)
+
+    def reset(self) -> None:
+        """Forget what was accumulated. The fitted directions stay."""
+        self._moments.zero_()
+        self._moment_counts.zero_()
+
+    @torch.no_grad()
+    def update(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Add a batch of embeddings (N, D) with labels (N, C) to the second moments.
+
+        Raises:
+            ValueError: If a label row is none of the minterms.
+        """
+        index = find_minterms(labels, self.minterms)
+        if (index < 0).any():
+            row = labels[index < 0][0].int().tolist()
+            raise ValueError(f"labels hold a minterm that the training set does not have: {row}")
+        unit = normalize(embeddings.double(), dim=1)
+        for minterm in index.unique():
+            members = unit[index == minterm]
+            self._moments[minterm] += members.T @ members
+        self._moment_counts += torch.bincount(index, minlength=len(self.minterms))
+
+    @torch.no_grad()
+    def fit(self) -> None:
+        """Set every direction to the top eigenvector of its accumulated moment, and reset.
+
+        With `torch.distributed` initialised the moments of all processes are summed first.
+        """
+        if dist.is_initialized():
+            dist.all_reduce(self._moments)
+            dist.all_reduce(self._moment_counts)
+        top = torch.linalg.eigh(self._moments).eigenvectors[..., -1]
+        self.directions.copy_(top * (self._moment_counts > 0).unsqueeze(-1))
+        self.counts.copy_(self._moment_counts)
+        self.reset()
+
+    def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
+        """p(m | x) for embeddings (N, D): (N, M), rows summing to 1.
+
+        A zero embedding says nothing: it gets the same probability for every fitted minterm.
+
+        Raises:
+            RuntimeError: If nothing was fitted.
+        """
+        energies = self._energies(embeddings)
+        totals = energies.sum(dim=1, keepdim=True)
+        uniform = (self.counts > 0) / (self.counts > 0).sum()
+        return torch.where(totals > 0, energies / totals, uniform)
+
+    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
+        """Probability of every literal for embeddings (N, D): (N, C)."""
+        return self.proposition_probabilities(embeddings, self.minterms.T)
+
+    def proposition_probabilities(self, embeddings: Tensor, masks: Tensor) -> Tensor:
+        """Probability of propositions.
+
+        Args:
+            embeddings: (N, D).
+            masks: (Q, M), the minterms that satisfy each proposition.
+
+        Returns:
+            (N, Q).
+        """
+        return self.minterm_probabilities(embeddings) @ masks.double().T
+
+    def predict(self, embeddings: Tensor) -> Tensor:
+        """Labels of the most probable minterm of embeddings (N, D): (N, C), bool."""
+        return self.minterms[self.minterm_probabilities(embeddings).argmax(dim=1)]
+
+    def scores(self, embeddings: Tensor, masks: Tensor, kind: ScoreKind) -> Tensor:
+        """Retrieval scores of propositions, higher for better matches.
+
+        `sum` is sum_{m in M(q)} (u_m . x)^2, as the authors score: it exceeds 1 where directions
+        overlap, and counts what they share more than once. `projector` is the squared length of x
+        projected onto span{u_m : m in M(q)}, always in [0, 1]. The two agree where the directions
+        are orthogonal.
+
+        Args:
+            embeddings: (N, D).
+            masks: (Q, M), the minterms that satisfy each proposition.
+            kind: `sum` or `projector`.
+
+        Returns:
+            (N, Q), in float64.
+
+        Raises:
+            ValueError: If `kind` is neither.
+            RuntimeError: If nothing was fitted.
+        """
+        if kind == "sum":
+            return self._energies(embeddings) @ masks.double().T
+        if kind == "projector":
+            self._check_fitted()
+            unit = normalize(embeddings.double(), dim=1)
+            projectors = span_projectors(self.directions, masks)
+            return torch.stack(
+                [((unit @ projector) * unit).sum(dim=1) for projector in projectors], 1
+            )
+        raise ValueError(f"score must be one of {', '.join(get_args(ScoreKind))}, not {kind!r}")
+
+    def _energies(self, embeddings: Tensor) -> Tensor:
+        """(u_m . x)^2, (N, M)."""
+        self._check_fitted()
+        return (normalize(embeddings.double(), dim=1) @ self.directions.T) ** 2
+
+    def _check_fitted(self) -> None:
+        if not self.counts.any():
+            raise RuntimeError("the minterm subspaces are not fitted: call update and fit first")

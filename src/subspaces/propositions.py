@@ -1,0 +1,138 @@
+"""Boolean propositions over literals, such as `even & ~prime` or `loop | (square & not even)`.
+
+A proposition is true or false of a row of labels. Applied to the table of minterms it becomes the
+mask M(q) of the minterms that satisfy it, which is all that the subspaces need to know of it.
+
+Syntax, from loose to tight: `|` or `or`, `&` or `and`, `~` or `not`; parentheses; the constants
+`true` and `false`. Literals are written by name.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from itertools import combinations, product
+
+import boolean
+import torch
+from boolean.boolean import TOKEN_AND, TOKEN_LPAR, TOKEN_NOT, TOKEN_OR, TOKEN_RPAR, TOKEN_SYMBOL
+from torch import Tensor
+
+_ALGEBRA = boolean.BooleanAlgebra()
+
+
+class PropositionError(ValueError):
+    """A proposition cannot be read: bad syntax or an unknown literal."""
+
+
+class Proposition:
+    """A Boolean proposition over named literals.
+
+    Args:
+        text: The proposition, such as `"even & ~prime"`.
+        literals: Names of the label columns, in their order.
+
+    Raises:
+        PropositionError: If the text is not a proposition over these literals. The message gives
+            the position of a syntax error, and the known names for an unknown one.
+    """
+
+    def __init__(self, text: str, literals: Sequence[str]) -> None:
+        _check_syntax(text, literals)
+        self.text = text
+        self._columns = {name: column for column, name in enumerate(literals)}
+        try:
+            self._tree = _ALGEBRA.parse(text)
+            self.holds(torch.zeros(1, len(literals)))
+        except RecursionError:
+            raise PropositionError(
+                "the proposition is nested too deeply: write it flatter"
+            ) from None
+
+    def __repr__(self) -> str:
+        return f"Proposition({self.text!r})"
+
+    @property
+    def has_negation(self) -> bool:
+        """Whether a `~` occurs anywhere in the proposition."""
+        return any(kind == TOKEN_NOT for kind, _, _ in _ALGEBRA.tokenize(self.text))
+
+    def holds(self, labels: Tensor) -> Tensor:
+        """Evaluate the proposition on rows of labels.
+
+        Args:
+            labels: (N, C), nonzero where a literal is true. The table of minterms, (M, C), gives
+                the mask over minterms.
+
+        Returns:
+            (N,), bool.
+        """
+        return self._evaluate(self._tree, labels.bool())
+
+    def _evaluate(self, node: boolean.Expression, labels: Tensor) -> Tensor:
+        if isinstance(node, boolean.Symbol):
+            return labels[:, self._columns[node.obj]]
+        if node in (_ALGEBRA.TRUE, _ALGEBRA.FALSE):
+            return labels.new_full((len(labels),), bool(node))
+        operands = [self._evaluate(operand, labels) for operand in node.args]
+        if isinstance(node, _ALGEBRA.NOT):
+            return ~operands[0]
+        values = torch.stack(operands)
+        return values.all(dim=0) if isinstance(node, _ALGEBRA.AND) else values.any(dim=0)
+
+
+def conjunctions(literals: Sequence[str], max_literals: int) -> list[Proposition]:
+    """Every conjunction of 1 to `max_literals` distinct literals, each plain or negated.
+
+    With C literals and no limit below C there are 3^C - 1 of them: 242 for the five of CelebA.
+    """
+    return [
+        Proposition(
+            " & ".join(sign + name for sign, name in zip(signs, names, strict=True)), literals
+        )
+        for size in range(1, min(max_literals, len(literals)) + 1)
+        for names in combinations(literals, size)
+        for signs in product(("", "~"), repeat=size)
+    ]
+
+
+def _check_syntax(text: str, literals: Sequence[str]) -> None:
+    """Read the tokens from left to right: the parser itself leaves out most positions."""
+    open_parentheses: list[int] = []
+    operand_expected = True
+    for kind, token, position in _tokens(text):
+        is_operator = kind in (TOKEN_AND, TOKEN_OR)
+        if operand_expected and (is_operator or kind == TOKEN_RPAR):
+            raise PropositionError(_at(text, position, f"a literal is expected before {token!r}"))
+        if not operand_expected and not is_operator and kind != TOKEN_RPAR:
+            raise PropositionError(_at(text, position, f"& or | is expected before {token!r}"))
+        if kind == TOKEN_RPAR:
+            if not open_parentheses:
+                raise PropositionError(_at(text, position, f"{token!r} closes nothing"))
+            open_parentheses.pop()
+        elif kind == TOKEN_LPAR:
+            open_parentheses.append(position)
+        elif kind == TOKEN_SYMBOL and token not in literals:
+            close = get_close_matches(token, literals, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise PropositionError(
+                f"unknown literal {token!r}{hint}; known literals: {', '.join(literals)}"
+            )
+        if kind not in (TOKEN_NOT, TOKEN_LPAR, TOKEN_RPAR):
+            operand_expected = is_operator
+    if operand_expected:
+        raise PropositionError(_at(text, len(text), "a literal is expected at the end"))
+    if open_parentheses:
+        raise PropositionError(_at(text, open_parentheses[-1], "this parenthesis is never closed"))
+
+
+def _tokens(text: str) -> Iterator[tuple[int, str, int]]:
+    """Kind, text and first position of every token."""
+    try:
+        for kind, token, end in _ALGEBRA.tokenize(text):
+            yield kind, token, end - len(token) + 1
+    except boolean.ParseError as error:
+        message = f"{error.token_string!r} is not part of the syntax"
+        raise PropositionError(_at(text, error.position, message)) from None
+
+
+def _at(text: str, position: int, problem: str) -> str:
+    return f"syntax error in {text!r} at position {position}: {problem}"
