@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from src.encoders.encoder import Encoder
 
-class ConvNet(nn.Module):
+
+class ConvNet(Encoder):
     """Two 3 x 3 convolutions, max-pooling and two linear layers, with leaky ReLU and dropout.
 
     On 28 x 28 images the first linear layer is 9216 to 128, as in the authors' code.

@@ -8,8 +8,8 @@ Z = [Y; X] stacks them. The loss is
 with ||.||_* the nuclear norm and ||.||_2 the largest singular value. Here samples are rows, so
 `embeddings` is X^T, (N, D), and `labels` is Y^T, (N, C).
 
-Everything is read off the Gram matrix G = Z Z^T, (C + D) x (C + D): singular values are the roots of
-its eigenvalues, and the gradients are closed-form, without differentiating an eigendecomposition:
+Everything is read off the Gram matrix G = Z Z^T, (C + D) x (C + D): singular values are the roots
+of its eigenvalues, and the gradients are closed-form, without differentiating through them:
 
     d||Z||_* / dZ = G^(-1/2) Z        d||X||_2^2 / dX = 2 u_1 u_1^T X
 

@@ -1,5 +1,7 @@
 """Retrieval metrics for many queries at once, right for scores of any sign and with ties."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from torch import Tensor
 def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
     """Average precision of every query, as scikit-learn defines it.
 
-    AP = sum_n (R_n - R_(n-1)) P_n over the distinct scores, taken as thresholds in descending order:
+    AP = sum_n (R_n - R_(n-1)) P_n over the distinct scores, as thresholds in descending order:
     items of equal score enter together, so that the order of ties makes no difference.
 
     Args:
@@ -29,8 +31,21 @@ def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
     return (precision.gather(0, last) * relevant).sum(dim=0) / relevant.sum(dim=0)
 
 
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """Positions of the k best items; ties keep the order of the items.
+
+    Args:
+        scores: (N, Q), higher for better matches.
+        k: At least 1.
+
+    Returns:
+        (min(k, N), Q), int64, best first.
+    """
+    return scores.sort(dim=0, descending=True, stable=True).indices[:k]
+
+
 def precision_at_k(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
-    """Share of relevant items among the k best of every query; ties keep the order of the items.
+    """Share of relevant items among the k best of every query, as `top_k` ranks them.
 
     Args:
         scores: (N, Q), higher for better matches.
@@ -40,36 +55,55 @@ def precision_at_k(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
     Returns:
         (Q,), float64.
     """
-    order = scores.sort(dim=0, descending=True, stable=True).indices[:k]
-    return relevance.bool().gather(0, order).sum(dim=0).double() / k
+    return relevance.bool().gather(0, top_k(scores, k)).sum(dim=0).double() / k
 
 
-def summarize_retrieval(
-    scores: Tensor, relevance: Tensor, negated: Tensor, k: int, min_positives: int
-) -> dict[str, float]:
-    """Mean AP and precision@k over queries, purely positive and negated ones apart.
+class RetrievalResults(NamedTuple):
+    """Metrics of every query."""
 
-    Queries with fewer than `min_positives` relevant items are left out of the means, and counted.
+    average_precision: Tensor  # (Q,), NaN without relevant items
+    precision_at_k: Tensor  # (Q,)
+    positives: Tensor  # (Q,), number of relevant items
+    k: int
+
+    def summarize(self, negated: Tensor, min_positives: int) -> dict[str, float]:
+        """Means over all queries, over the purely positive ones and over those with a negation.
+
+        Queries with fewer than `min_positives` relevant items are left out of the means, and
+        counted.
+
+        Args:
+            negated: (Q,), bool, whether a query holds a negation.
+            min_positives: Least number of relevant items of a query that counts.
+
+        Returns:
+            `map`, `map_positive`, `map_negated`, the same for `precision_at_{k}`, `queries` and
+            `queries_skipped`. A mean over no query is NaN.
+        """
+        counted = self.positives >= min_positives
+        summary = {"queries": float(counted.sum()), "queries_skipped": float((~counted).sum())}
+        measures = {
+            "map": self.average_precision,
+            f"precision_at_{self.k}": self.precision_at_k,
+        }
+        for name, values in measures.items():
+            summary[name] = float(values[counted].mean())
+            summary[f"{name}_positive"] = float(values[counted & ~negated].mean())
+            summary[f"{name}_negated"] = float(values[counted & negated].mean())
+        return summary
+
+
+def evaluate_retrieval(scores: Tensor, relevance: Tensor, k: int) -> RetrievalResults:
+    """Average precision and precision@k of every query.
 
     Args:
-        scores: (N, Q).
-        relevance: (N, Q).
-        negated: (Q,), bool, whether a query holds a negation.
+        scores: (N, Q), higher for better matches.
+        relevance: (N, Q), nonzero where an item answers a query.
         k: Cut-off of precision@k.
-        min_positives: Least number of relevant items of a query that counts.
-
-    Returns:
-        `map`, `map_positive`, `map_negated`, the same for `precision_at_{k}`, `queries` and
-        `queries_skipped`. A mean over no query is NaN.
     """
-    counted = relevance.bool().sum(dim=0) >= min_positives
-    measures = {
-        "map": average_precision(scores, relevance),
-        f"precision_at_{k}": precision_at_k(scores, relevance, k),
-    }
-    summary = {"queries": float(counted.sum()), "queries_skipped": float((~counted).sum())}
-    for name, values in measures.items():
-        summary[name] = float(values[counted].mean())
-        summary[f"{name}_positive"] = float(values[counted & ~negated].mean())
-        summary[f"{name}_negated"] = float(values[counted & negated].mean())
-    return summary
+    return RetrievalResults(
+        average_precision(scores, relevance),
+        precision_at_k(scores, relevance, k),
+        relevance.bool().sum(dim=0),
+        k,
+    )

@@ -1,7 +1,7 @@
 """The minimum of the nuclear-norm loss in closed form.
 
-For labels Y with nonzero singular values mu_1..mu_r and right singular vectors V, every minimiser is
-a spectral embedding X = Q diag(s) V^T of Y^T Y, with Q any D x r matrix of orthonormal columns and
+For labels Y with nonzero singular values mu_1..mu_r and right singular vectors V, every minimiser
+is a spectral embedding X = Q diag(s) V^T of Y^T Y, with Q any D x r of orthonormal columns and
 
     s_i = min(t, k mu_i),    k = alpha / sqrt(1 - alpha^2).
 

@@ -1,8 +1,8 @@
 """One direction per minterm, and the probabilities and scores that follow from them.
 
 A minterm m is a full conjunction: one value for every literal, one distinct row of labels. Its
-direction u_m is the top singular vector of its unit-normalised training embeddings, that is, the top
-eigenvector of their second moment, which is a sum over samples and so is exact over batches and
+direction u_m is the top singular vector of its unit-normalised training embeddings, that is, the
+top eigenvector of their second moment, which is a sum over samples and so is exact over batches and
 processes. For a normalised embedding x,
 
     p(m | x) = (u_m . x)^2 / sum_m' (u_m' . x)^2,      p(q | x) = sum of p(m | x) over M(q),
@@ -64,7 +64,8 @@ class MintermSubspaces(nn.Module):
         ...     subspaces.update(encoder(images), labels)
         >>> subspaces.fit()
         >>> query = Proposition("even & ~prime", literals)
-        >>> scores = subspaces.scores(embeddings, query.holds(subspaces.minterms)[None], "projector")
+        >>> mask = query.holds(subspaces.minterms).unsqueeze(0)
+        >>> scores = subspaces.scores(embeddings, mask, "projector")
     """
 
     minterms: Tensor  # (M, C), bool

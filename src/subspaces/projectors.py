@@ -44,7 +44,7 @@ def literal_projectors(directions: Tensor, minterms: Tensor) -> Tensor:
 
 
 def coherence(directions: Tensor) -> Tensor:
-    """Squared cosines |u_i . u_j|^2 between unit directions (M, D): (M, M), ones on the diagonal."""
+    """Squared cosines |u_i . u_j|^2 between unit directions (M, D): (M, M)."""
     return (directions @ directions.T) ** 2
 
 

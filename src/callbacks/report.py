@@ -1,0 +1,128 @@
+"""The report of a run: pictures and the retrieval table, on disk and in W&B."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import wandb
+from matplotlib.figure import Figure
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from src.data.images import ImageDataModule
+from src.figures import coherence_figure, retrieval_figure, spectrum_figure
+from src.metrics.retrieval import top_k
+from src.modules.subspace import SubspaceModule
+from src.subspaces.propositions import Proposition
+
+IMAGES_PER_QUERY = 10
+RETRIEVAL_COLUMNS = ("query", "negated", "positives", "average_precision", "precision_at_10")
+
+
+class Report(Callback):
+    """Draws `spectrum.png` after training; `coherence.png`, `retrieval.png`, `retrieval.csv` after
+    the test. Sends them to W&B where it is the logger, with the spectrum of every epoch.
+
+    Args:
+        folder: Where the files go.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self.epochs: list[int] = []
+        self.singular_values: list[list[float]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "singular_values": self.singular_values}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = list(state_dict["epochs"])
+        self.singular_values = list(state_dict["singular_values"])
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SubspaceModule)
+        spectrum = pl_module.spectra["train"]
+        self.epochs.append(trainer.current_epoch + 1)
+        self.singular_values.append(spectrum.singular_values.tolist())
+        _send(
+            trainer,
+            {
+                "train/spectral/singular_values": wandb.Histogram(
+                    spectrum.singular_values.tolist()
+                ),
+                "train/spectral/optimal_values": wandb.Histogram(spectrum.optimal_values.tolist()),
+            },
+        )
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SubspaceModule)
+        if self.epochs:
+            optimal = pl_module.spectra["train"].optimal_values.tolist()
+            figure = spectrum_figure(self.epochs, self.singular_values, optimal)
+            self._save(trainer, "spectrum", figure)
+
+    @rank_zero_only
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SubspaceModule)
+        subspaces = pl_module.subspaces
+        figure = coherence_figure(subspaces.directions, subspaces.minterms, pl_module.literals)
+        self._save(trainer, "coherence", figure)
+        self._save(trainer, "retrieval", self._retrieval_grid(trainer, pl_module))
+        self._save_table(trainer, pl_module)
+
+    def _retrieval_grid(self, trainer: pl.Trainer, module: SubspaceModule) -> Figure:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, ImageDataModule)
+        assert module.test_results is not None
+        embeddings, labels, indices = module.test_results.collected
+        test = data.splits["test"]
+        captions, images, ranks, hits = [], [], [], []
+        for text in data.example_queries:
+            query = Proposition(text, module.literals)
+            mask = query.holds(module.subspaces.minterms).unsqueeze(0)
+            scores = module.subspaces.scores(embeddings, mask, module.score)
+            ranking = top_k(scores, len(scores))[:, 0]
+            relevant = query.holds(labels)[ranking]
+            # The best few, and with them the first image that should not be there.
+            wrong = (~relevant).nonzero().flatten()
+            wrong = wrong[wrong >= IMAGES_PER_QUERY][:1]
+            shown = torch.cat([torch.arange(min(IMAGES_PER_QUERY, len(ranking))), wrong.cpu()])
+            captions.append(
+                f"precision@{IMAGES_PER_QUERY} {relevant[:IMAGES_PER_QUERY].double().mean():.2f}; "
+                f"{int(relevant.sum())} of {len(relevant)} images answer it"
+            )
+            images.append(test.images[indices[ranking].cpu()[shown]])
+            ranks.append((shown + 1).tolist())
+            hits.append(relevant.cpu()[shown].tolist())
+        return retrieval_figure(data.example_queries, captions, images, ranks, hits)
+
+    def _save_table(self, trainer: pl.Trainer, module: SubspaceModule) -> None:
+        assert module.test_results is not None
+        results = module.test_results.retrieval
+        texts = [query.text for query in module.queries]
+        negated = [query.has_negation for query in module.queries]
+        measures = (results.positives, results.average_precision, results.precision_at_k)
+        rows = list(zip(texts, negated, *(values.tolist() for values in measures), strict=True))
+        with (self.folder / "retrieval.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(RETRIEVAL_COLUMNS)
+            writer.writerows(rows)
+        _send(trainer, {"test/retrieval_table": wandb.Table(list(RETRIEVAL_COLUMNS), rows)})
+
+    def _save(self, trainer: pl.Trainer, name: str, figure: Figure) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}.png"
+        figure.savefig(path, dpi=130)
+        _send(trainer, {f"report/{name}": wandb.Image(str(path))})
+
+
+def _send(trainer: pl.Trainer, values: dict[str, Any]) -> None:
+    """Log media to W&B at the current step; other loggers have no place for them."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.log(values | {"trainer/global_step": trainer.global_step})

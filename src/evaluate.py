@@ -1,0 +1,33 @@
+"""Test a checkpoint: `python -m src.evaluate ckpt_path=RUN/checkpoints/last.ckpt`."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import RichProgressBar
+
+from src.build import load_checkpoint
+from src.callbacks.report import Report
+from src.cli import command
+from src.results import print_results, write_metrics
+
+
+def evaluate(config: DictConfig) -> None:
+    """Repeat the test that ends a training run, with the same numbers."""
+    output_dir = Path(config.output_dir)
+    run_config, data, module = load_checkpoint(config.ckpt_path)
+    callbacks = [RichProgressBar(), Report(str(output_dir / "report"))]
+    trainer: pl.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False)
+    trainer.test(module, data, verbose=False)
+    if trainer.is_global_zero:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        run = {"run/seed": run_config.seed, "run/checkpoint": str(config.ckpt_path)}
+        write_metrics(output_dir, metrics, run)
+        print_results(metrics, "test", output_dir)
+
+
+main = command("evaluate", text_keys=["ckpt_path"])(evaluate)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Pictures of spectra, coherence and retrieved images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from src.subspaces.projectors import coherence
+
+MEASURED, THEORY, WRONG = "tab:blue", "black", "tab:red"
+
+
+def spectrum_figure(
+    epochs: Sequence[int], measured: Sequence[Sequence[float]], optimal: Sequence[float]
+) -> Figure:
+    """Singular values of the embeddings over training, with the closed-form optimum.
+
+    Args:
+        epochs: (T,).
+        measured: (T, D), descending in every row.
+        optimal: (r,), descending.
+    """
+    values = np.asarray(measured)
+    rank = len(optimal)
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    over_time, final = figure.subplots(1, 2)
+
+    over_time.plot(epochs, values[:, :rank], color=MEASURED, linewidth=1)
+    over_time.plot(epochs, values[:, rank:], color="0.75", linewidth=0.8)
+    for level in sorted({round(value, 6) for value in optimal}):
+        over_time.axhline(level, color=THEORY, linestyle="--", linewidth=1)
+    over_time.set(xlabel="epoch", ylabel="singular value", title="over training", ylim=(0, None))
+
+    final.plot(range(1, rank + 1), optimal, "--_", color=THEORY, markersize=14)
+    final.plot(range(1, values.shape[1] + 1), values[-1], "o", color=MEASURED, markersize=4)
+    final.set(xlabel="index", title=f"after epoch {epochs[-1]}", ylim=(0, None))
+    handles = [
+        figure.axes[0].plot([], [], color=MEASURED, label=f"largest {rank}, as many as optimal")[0],
+        figure.axes[0].plot([], [], color="0.75", label="others, optimally 0")[0],
+        figure.axes[0].plot([], [], "--", color=THEORY, label="closed-form optimum")[0],
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle("Singular values of the embeddings of a training batch")
+    return figure
+
+
+def coherence_figure(directions: Tensor, minterms: Tensor, literals: Sequence[str]) -> Figure:
+    """Squared cosines between minterm directions.
+
+    Args:
+        directions: (M, D), unit rows.
+        minterms: (M, C), bool.
+        literals: (C,), names.
+    """
+    matrix = coherence(directions).cpu().numpy()
+    names = [minterm_name(row, literals) for row in minterms.cpu()]
+    size = 2.8 + 0.32 * len(names)
+    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    figure.colorbar(image, ax=axes, shrink=0.8, label=r"$|u_i \cdot u_j|^2$")
+    largest = np.max(matrix - np.diag(np.diag(matrix)), initial=0)
+    axes.set_title(f"Coherence of minterms, largest {largest:.2g}", fontsize=10)
+    return figure
+
+
+def retrieval_figure(
+    queries: Sequence[str],
+    captions: Sequence[str],
+    images: Sequence[Tensor],
+    ranks: Sequence[Sequence[int]],
+    hits: Sequence[Sequence[bool]],
+) -> Figure:
+    """Retrieved images, one row a query; those that do not answer it are framed and crossed.
+
+    Args:
+        queries: (Q,).
+        captions: (Q,), shown after each query.
+        images: For each query, (k, channels, height, width), uint8, best first.
+        ranks: For each query, (k,), counted from 1.
+        hits: For each query, (k,), whether an image answers it.
+    """
+    columns = max(len(row) for row in images)
+    figure = Figure(figsize=(0.95 * columns + 0.4, 1.5 * len(queries) + 0.2), layout="constrained")
+    panels = figure.subfigures(len(queries), 1, squeeze=False)[:, 0]
+    for row, panel in enumerate(panels):
+        panel.suptitle(f"{queries[row]}    {captions[row]}", x=0.01, ha="left", fontsize=10)
+        axes = panel.subplots(1, columns, squeeze=False)[0]
+        for column, axis in enumerate(axes):
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if column >= len(images[row]):
+                axis.axis("off")
+                continue
+            pixels = images[row][column].permute(1, 2, 0).numpy()
+            axis.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+            axis.set_title(str(ranks[row][column]), fontsize=8, pad=2)
+            if not hits[row][column]:
+                axis.plot([0, 1], [0, 1], color=WRONG, transform=axis.transAxes, linewidth=1.5)
+                axis.plot([0, 1], [1, 0], color=WRONG, transform=axis.transAxes, linewidth=1.5)
+                for spine in axis.spines.values():
+                    spine.set(color=WRONG, linewidth=2.5)
+    return figure
+
+
+def minterm_name(minterm: Tensor, literals: Sequence[str]) -> str:
+    """The literals that are true in a minterm (C,), joined; `none` where there is none."""
+    present = [name for name, value in zip(literals, minterm.tolist(), strict=True) if value]
+    return " & ".join(present) or "none"

@@ -1,0 +1,50 @@
+"""How far the spectrum of embeddings is from the one that minimises the loss."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.losses.nuclear import singular_values_from_gram, terms_from_gram
+from src.subspaces.closed_form import optimal_loss, optimal_singular_values
+from src.subspaces.projectors import effective_rank
+
+
+class Spectrum(NamedTuple):
+    """Singular values of embeddings, measured and optimal, with what follows from them."""
+
+    singular_values: Tensor  # (D,), descending
+    optimal_values: Tensor  # (rank of the labels,), descending
+    summary: dict[str, float]
+
+
+def compare_spectrum(gram: Tensor, num_labels: int, alpha: float, beta: float) -> Spectrum:
+    """Hold embeddings against the closed-form optimum for the same labels.
+
+    Args:
+        gram: (C + D, C + D), as `src.losses.nuclear.gram_matrix` gives. To speak of a typical batch
+            of B images, scale the Gram matrix of N images by B / N: that is its expectation over
+            random batches.
+        num_labels: C.
+        alpha, beta: Weights of the loss.
+
+    Returns:
+        Its summary holds the three terms, `loss`, `optimum`, `optimality_gap` (loss minus optimum,
+        never negative), `effective_rank` and `label_rank`.
+    """
+    gram = gram.cpu()
+    terms = terms_from_gram(gram, num_labels)
+    singular_values = singular_values_from_gram(gram[num_labels:, num_labels:])
+    # Any matrix with these singular values has the same optimum as the labels.
+    labels = singular_values_from_gram(gram[:num_labels, :num_labels]).diag()
+    loss = float(terms.combine(alpha, beta))
+    optimum = optimal_loss(labels, alpha, beta)
+    optimal_values = optimal_singular_values(labels, alpha, beta)
+    summary = {name: float(value) for name, value in terms._asdict().items()} | {
+        "loss": loss,
+        "optimum": optimum,
+        "optimality_gap": loss - optimum,
+        "effective_rank": effective_rank(singular_values),
+        "label_rank": float(torch.linalg.matrix_rank(labels)),
+    }
+    return Spectrum(singular_values, optimal_values, summary)

@@ -1,0 +1,206 @@
+"""Training, validation and test of an encoder whose minterms become subspaces."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, get_args
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from src.data.images import ImageBatch
+from src.encoders.encoder import Encoder
+from src.losses.nuclear import NonFiniteEmbeddingsError, NuclearNormLoss, gram_matrix
+from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
+from src.metrics.retrieval import RetrievalResults, average_precision, evaluate_retrieval
+from src.metrics.spectral import Spectrum, compare_spectrum
+from src.optimizers import OptimizerFactory
+from src.subspaces.minterms import MintermSubspaces, ScoreKind, find_minterms
+from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
+from src.subspaces.propositions import conjunctions
+
+LabelCoding = Literal["literals", "minterms"]
+
+TOP_K = 10  # of precision@10; a query with fewer positives could not reach 1
+
+
+class Evaluation(NamedTuple):
+    """What the evaluation of a split leaves for a report."""
+
+    collected: CollectedEmbeddings
+    retrieval: RetrievalResults
+
+
+class SubspaceModule(pl.LightningModule):
+    """An encoder trained with the nuclear-norm loss, and the minterm subspaces fitted on it.
+
+    Each validation goes through the training split once, in evaluation mode, and fits the subspaces
+    on all of it; they are saved with the weights, so that a checkpoint answers propositions.
+
+    Args:
+        encoder: Maps images to embeddings (N, D).
+        loss: Called as loss(embeddings, label codes).
+        optimizer: See `src.optimizers`.
+        normalize: Maps stored pixels to what the encoder takes.
+        literals: Names of the label columns.
+        minterms: (M, C), the minterms of the training split.
+        batch_size: Images in a training batch, for which spectra are stated.
+        label_coding: What the loss sees as labels: the `literals` themselves, (N, C), or
+            indicators of `minterms`, (N, M), for which the labels of any batch have full rank.
+        score: Retrieval score, `sum` or `projector`, see `MintermSubspaces.scores`.
+        max_query_literals: Retrieval is evaluated on all conjunctions of up to this many literals.
+
+    Raises:
+        ValueError: If an argument is out of range, or the embeddings have too few dimensions.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        loss: NuclearNormLoss,
+        optimizer: OptimizerFactory,
+        normalize: nn.Module,
+        literals: Sequence[str],
+        minterms: Tensor,
+        batch_size: int,
+        label_coding: LabelCoding,
+        score: ScoreKind,
+        max_query_literals: int,
+    ) -> None:
+        super().__init__()
+        _check_choice("label_coding", label_coding, LabelCoding)
+        _check_choice("score", score, ScoreKind)
+        if max_query_literals < 1:
+            raise ValueError(f"max_query_literals must be at least 1, not {max_query_literals}")
+        _check_embedding_dim(encoder.embedding_dim, minterms, label_coding)
+
+        self.encoder = encoder
+        self.loss = loss
+        self.normalize = normalize
+        self.subspaces = MintermSubspaces(minterms, encoder.embedding_dim)
+        self.literals = tuple(literals)
+        self.batch_size = batch_size
+        self.label_coding = label_coding
+        self.score: ScoreKind = score
+        self.queries = conjunctions(literals, max_query_literals)
+        self.optimizer = optimizer
+        self.collector = EmbeddingCollector()
+        self.train_collector = EmbeddingCollector()
+        self.spectra: dict[str, Spectrum] = {}
+        self.test_results: Evaluation | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map stored images (N, channels, height, width), uint8, to embeddings (N, D)."""
+        return self.encoder(self.normalize(images))
+
+    def encode_labels(self, labels: Tensor) -> Tensor:
+        """Map labels (N, C) to the codes that the loss sees: (N, C) or (N, M)."""
+        if self.label_coding == "literals":
+            return labels
+        index = find_minterms(labels, self.subspaces.minterms)
+        # A minterm that training does not have gets no indicator.
+        return one_hot(index + 1, len(self.subspaces.minterms) + 1)[:, 1:]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return self.optimizer(self.parameters(), int(self.trainer.estimated_stepping_batches))
+
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        embeddings = self(batch.images)
+        try:
+            loss = self.loss(embeddings, self.encode_labels(batch.labels))
+        except NonFiniteEmbeddingsError as error:
+            where = f"epoch {self.current_epoch}, step {self.global_step}, batch {batch_idx}"
+            raise NonFiniteEmbeddingsError(
+                f"{where}: {error}; a smaller optimizer.lr usually helps"
+            ) from error
+        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.subspaces.reset()
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int, dataloader_idx: int) -> None:
+        embeddings = self(batch.images)
+        if dataloader_idx == 0:  # the training split
+            self.subspaces.update(embeddings, batch.labels)
+            self.train_collector.update(embeddings, batch.labels, batch.indices)
+        else:
+            self.collector.update(embeddings, batch.labels, batch.indices)
+
+    def on_validation_epoch_end(self) -> None:
+        self.subspaces.fit()
+        self._log_spectrum("train", self.train_collector.compute())
+        self.train_collector.reset()
+        self._evaluate("val")
+
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        self.collector.update(self(batch.images), batch.labels, batch.indices)
+
+    def on_test_epoch_end(self) -> None:
+        self.test_results = self._evaluate("test")
+
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        return self(batch.images)
+
+    def _evaluate(self, stage: str) -> Evaluation:
+        collected = self.collector.compute()
+        self.collector.reset()
+        embeddings, labels, _ = collected
+        subspaces = self.subspaces
+        masks = torch.stack([query.holds(subspaces.minterms) for query in self.queries])
+        relevance = torch.stack([query.holds(labels) for query in self.queries], dim=1)
+        negated = torch.tensor([query.has_negation for query in self.queries], device=self.device)
+
+        retrieval = evaluate_retrieval(
+            subspaces.scores(embeddings, masks, self.score), relevance, TOP_K
+        )
+        correct = (subspaces.predict(embeddings) == labels).all(dim=1)
+        literal_auprc = average_precision(subspaces.literal_probabilities(embeddings), labels)
+        metrics = {
+            "minterm_accuracy": float(correct.double().mean()),
+            "literal_auprc": float(literal_auprc.nanmean()),
+            "spectral/max_coherence": max_coherence(subspaces.directions),
+            "spectral/max_commutator": max_commutator(
+                literal_projectors(subspaces.directions, subspaces.minterms)
+            ),
+            "spectral/minterms": float(len(subspaces.minterms)),
+        }
+        summary = retrieval.summarize(negated, min_positives=TOP_K)
+        metrics |= {f"retrieval/{name}": value for name, value in summary.items()}
+        self._log_metrics(stage, metrics)
+        self._log_spectrum(stage, collected)
+        return Evaluation(collected, retrieval)
+
+    def _log_spectrum(self, stage: str, collected: CollectedEmbeddings) -> None:
+        codes = self.encode_labels(collected.labels)
+        gram = gram_matrix(collected.embeddings, codes) * self.batch_size / len(codes)
+        spectrum = compare_spectrum(gram, codes.shape[1], self.loss.alpha, self.loss.beta)
+        self.spectra[stage] = spectrum
+        metrics = {f"spectral/{name}": value for name, value in spectrum.summary.items()}
+        self._log_metrics(stage, metrics)
+
+    def _log_metrics(self, stage: str, metrics: dict[str, float]) -> None:
+        # Values come from all processes together: every rank holds the same.
+        values: dict[str, Any] = {
+            f"{stage}/{name}": torch.tensor(value, dtype=torch.float64)
+            for name, value in metrics.items()
+        }
+        self.log_dict(values, sync_dist=False)
+
+
+def _check_choice(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
+
+
+def _check_embedding_dim(embedding_dim: int, minterms: Tensor, label_coding: LabelCoding) -> None:
+    needed = len(minterms)
+    if label_coding == "literals":
+        needed = int(torch.linalg.matrix_rank(minterms.double()))
+    if embedding_dim < needed:
+        raise ValueError(
+            f"embedding_dim {embedding_dim} is too small: {label_coding} as labels span {needed} "
+            f"directions; set encoder.embedding_dim={needed} or more"
+        )

@@ -1,0 +1,44 @@
+"""Results of a run: a flat JSON file and a table on the terminal."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from src.provenance import provenance
+
+
+def write_metrics(
+    output_dir: Path, metrics: Mapping[str, float], run: Mapping[str, int | str]
+) -> None:
+    """Write metrics.json: the metrics, this run's own keys, commit, versions and hardware.
+
+    It is written whole or not at all. NaN, which JSON does not have, becomes null.
+    """
+    path = output_dir / "metrics.json"
+    record = dict(metrics) | dict(run) | provenance()
+    values = {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in sorted(record.items())
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n")
+    partial.replace(path)
+
+
+def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) -> None:
+    """Print the metrics of a stage, and where the pictures are."""
+    table = Table(title=f"{stage} results", title_justify="left")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for key, value in sorted(metrics.items()):
+        if key.startswith(f"{stage}/"):
+            shown = f"{value:.0f}" if float(value).is_integer() and value > 1 else f"{value:.4f}"
+            table.add_row(key, shown)
+    console = Console()
+    console.print(table)
+    console.print(f"results: {output_dir / 'metrics.json'}", soft_wrap=True)
+    console.print(f"report:  {output_dir / 'report'}", soft_wrap=True)

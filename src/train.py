@@ -1,0 +1,57 @@
+"""Train a model: `python -m src.train`, then `key=value` for anything in conf/train.yaml."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import wandb
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from src.build import build_module, read_checkpoint
+from src.callbacks.save_config import SaveConfig
+from src.cli import command
+from src.results import print_results, write_metrics
+
+
+def train(config: DictConfig) -> None:
+    """Fit, then test the last checkpoint, and write down what came out."""
+    output_dir = Path(config.output_dir)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if config.ckpt_path is not None:
+        read_checkpoint(config.ckpt_path)  # say now if it cannot be resumed from
+
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = instantiate(config.dataset)
+    data.setup()
+    module = build_module(config, data, data.minterms)
+    callbacks = [instantiate(callback) for callback in config.callbacks.values()]
+    logger = instantiate(config.logger) if config.logger else False
+    trainer: pl.Trainer = instantiate(
+        config.trainer, callbacks=[*callbacks, SaveConfig(plain)], logger=logger
+    )
+    OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+    for run_logger in trainer.loggers:
+        run_logger.log_hyperparams(plain)
+
+    try:
+        trainer.fit(module, data, ckpt_path=config.ckpt_path)
+        metrics = dict(trainer.callback_metrics)
+        if config.test:
+            last = Path(config.callbacks.checkpoint_last.dirpath) / "last.ckpt"
+            trainer.test(module, data, ckpt_path=last, verbose=False)
+            metrics |= trainer.callback_metrics
+    finally:
+        wandb.finish()  # else the next job of a sweep would write into this run
+
+    if trainer.is_global_zero:
+        results = {name: float(value) for name, value in metrics.items()}
+        run = {"run/seed": config.seed, "run/epochs": trainer.current_epoch}
+        write_metrics(output_dir, results, run)
+        print_results(results, "test" if config.test else "val", output_dir)
+
+
+main = command("train", text_keys=["ckpt_path"])(train)
+
+if __name__ == "__main__":
+    main()
