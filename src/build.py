@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from src.callbacks.save_config import CONFIG_KEY
 from src.data.images import ImageDataModule
 from src.data.normalize import Normalize
+from src.instantiate import instantiate
 from src.modules.subspace import SubspaceModule
 
 PARTS = ("dataset", "encoder", "loss", "optimizer", "module")
@@ -72,9 +72,12 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         raise CheckpointError(f"no checkpoint at {path}; runs leave theirs in <run>/checkpoints/")
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {reason}") from error
+    except PermissionError:
+        raise
+    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as tensors and plain values: it is damaged or no checkpoint"
+        ) from error
     if not isinstance(checkpoint, dict) or not {CONFIG_KEY, "state_dict"} <= checkpoint.keys():
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no config")
     return checkpoint

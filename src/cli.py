@@ -16,12 +16,28 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
+
+# What these say is meant for users; anything else is a fault of the program.
+USER_ERRORS = (
+    ValueError,
+    OSError,
+    ArithmeticError,
+    HydraException,
+    OmegaConfBaseException,
+    MisconfigurationException,
+)
 
 
 def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], Callable[[], None]]:
@@ -67,31 +83,21 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
 
 
 def describe_error(error: BaseException) -> str:
-    """Say what is wrong in one line."""
+    """Say what is wrong in one line; in a second one how to find a fault of the program itself."""
     if isinstance(error, InstantiationException):
         return _describe_instantiation(error)
-    if isinstance(error, ConfigCompositionException):
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, ConfigKeyError):
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(cause, ConfigKeyError):
-            return _describe_unknown_key(cause)
-        options = re.search(
-            r"Could not find '(.+)'\s+Available options in '.+':\s+(.+)", str(error), re.S
-        )
-        if options:
-            return f"there is no {options[1]!r}; choose from {', '.join(options[2].split())}"
-        return _one_line(str(error).split("See https")[0])
+    if isinstance(error, MissingConfigException) and error.options:
+        missing = str(error.missing_cfg_file).removesuffix(".yaml")
+        return f"there is no {missing}; choose from {', '.join(error.options)}"
     if isinstance(error, MissingMandatoryValue):
         key = error.full_key
         return f"{key} is missing: add {key}=... to the command (--help explains it)"
-    if isinstance(error, ConfigKeyError):
-        return _describe_unknown_key(error)
-    if isinstance(error, OmegaConfBaseException):
-        return _one_line(str(error))
-    if isinstance(error, ValueError | OSError | ArithmeticError):
-        return _one_line(str(error))
-    message = _one_line(str(error))
+    unknown_key = _find_unknown_key(error)
+    if unknown_key is not None:
+        return _describe_unknown_key(unknown_key)
+    message = " ".join(str(error).split("See https")[0].split("Config search path")[0].split())
+    if isinstance(error, USER_ERRORS):
+        return message
     return f"{type(error).__name__}: {message}\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
 
 
@@ -100,30 +106,33 @@ def _describe_instantiation(error: InstantiationException) -> str:
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
         cause = cause.__cause__
-    group = re.search(r"full_key: (\S+)", str(error))
-    where = f"{group[1]}: " if group else ""
     if isinstance(cause, InstantiationException):
-        return where + _one_line(str(cause))
-    return where + describe_error(cause)
+        return " ".join(str(cause).split())
+    group = re.search(r"full_key: (\S+)", str(error))
+    return (f"{group[1]}: " if group else "") + describe_error(cause)
 
 
-def _describe_unknown_key(error: ConfigKeyError) -> str:
+def _find_unknown_key(error: BaseException) -> ConfigKeyError | ConfigAttributeError | None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        cause = cause.__cause__
+    return cause
+
+
+def _describe_unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
     key = str(error.full_key)
     prefix, _, name = key.rpartition(".")
     known = [str(other) for other in error.parent_node or ()]
     close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else ""
-    hint = hint or f"known keys: {', '.join(known)}; +{key}=... adds a new one"
-    return f"there is no key {key!r}; {hint}"
+    if close:
+        return f"there is no key {key}; did you mean {prefix + '.' if prefix else ''}{close[0]}?"
+    return f"there is no key {key}; known: {', '.join(known)} (+{key}=... adds a new one)"
 
 
 def _quote(argument: str, text_keys: Iterable[str]) -> str:
     key, equals, value = argument.partition("=")
-    if not equals or key not in text_keys or value[:1] in ("'", '"'):
+    already_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if not equals or key not in text_keys or already_quoted:
         return argument
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"{key}='{escaped}'"
-
-
-def _one_line(message: str) -> str:
-    return " ".join(message.split())

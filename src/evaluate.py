@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytorch_lightning as pl
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 
 from src.build import load_checkpoint
 from src.callbacks.report import Report
 from src.cli import command
+from src.instantiate import instantiate
 from src.results import print_results, write_metrics
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
@@ -15,6 +14,7 @@ from torch import Tensor
 from src.build import load_checkpoint
 from src.cli import command
 from src.figures import minterm_name, retrieval_figure
+from src.instantiate import instantiate
 from src.metrics.retrieval import top_k
 from src.subspaces.propositions import Proposition
 

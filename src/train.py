@@ -5,12 +5,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import wandb
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from src.build import build_module, read_checkpoint
 from src.callbacks.save_config import SaveConfig
 from src.cli import command
+from src.instantiate import instantiate
 from src.results import print_results, write_metrics
 
 
@@ -18,6 +18,8 @@ def train(config: DictConfig) -> None:
     """Fit, then test the last checkpoint, and write down what came out."""
     output_dir = Path(config.output_dir)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, not {config.seed!r}")
     if config.ckpt_path is not None:
         read_checkpoint(config.ckpt_path)  # say now if it cannot be resumed from
 

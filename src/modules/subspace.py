@@ -1,7 +1,7 @@
 """Training, validation and test of an encoder whose minterms become subspaces."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -69,8 +69,6 @@ class SubspaceModule(pl.LightningModule):
         max_query_literals: int,
     ) -> None:
         super().__init__()
-        _check_choice("label_coding", label_coding, LabelCoding)
-        _check_choice("score", score, ScoreKind)
         if max_query_literals < 1:
             raise ValueError(f"max_query_literals must be at least 1, not {max_query_literals}")
         _check_embedding_dim(encoder.embedding_dim, minterms, label_coding)
@@ -188,11 +186,6 @@ class SubspaceModule(pl.LightningModule):
             for name, value in metrics.items()
         }
         self.log_dict(values, sync_dist=False)
-
-
-def _check_choice(name: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, not {value!r}")
 
 
 def _check_embedding_dim(embedding_dim: int, minterms: Tensor, label_coding: LabelCoding) -> None:

@@ -1,0 +1,43 @@
+"""Every config file composes, and what it names exists."""
+
+from pathlib import Path
+
+import hydra.utils
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from src.cli import CONF_DIR
+from src.instantiate import check_values
+
+GROUPS = sorted(
+    path.relative_to(CONF_DIR)
+    for path in CONF_DIR.glob("*/*.yaml")
+    if path.parent.name != "experiment"
+)
+COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
+
+
+def composed(name: str, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose(name, ["output_dir=out", *overrides], return_hydra_config=True)
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=str)
+def test_group_file_composes_and_fits_its_class(path: Path) -> None:
+    group, name = path.parent.name, path.stem
+    part = composed("train", f"{group}={name}")[group]
+    if "_target_" in part:
+        check_values(part)
+
+
+def test_every_callback_fits_its_class() -> None:
+    for callback in composed("train").callbacks.values():
+        check_values(callback)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_root_config_belongs_to_a_command(name: str) -> None:
+    config = composed(name)
+    OmegaConf.to_container(config.hydra.help, resolve=False)
+    assert callable(hydra.utils.get_object(f"src.{name}.main"))

@@ -1,0 +1,173 @@
+"""Every kind of bad input, and the one or two lines that it is answered with."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Run, run_command
+
+ROOT = Path(__file__).parent.parent
+
+# Command, arguments, and what the message must hold. {ckpt} is a good checkpoint.
+BAD_INPUTS = {
+    "misspelt key": ("train", ["loss.alhpa=0.9"], "did you mean loss.alpha?"),
+    "misspelt trainer key": ("train", ["trainer.max_epoch=3"], "did you mean trainer.max_epochs?"),
+    "unknown root key": ("train", ["frobnicate=3"], "there is no key frobnicate; known: "),
+    "added key of no class": ("train", ["+loss.gamma=1"], "NuclearNormLoss takes only alpha, beta"),
+    "alpha too large": ("train", ["loss.alpha=1"], "alpha must be a number between 0 and 1"),
+    "alpha negative": ("train", ["loss.alpha=-0.1"], "alpha must be a number between 0 and 1"),
+    "alpha not a number": ("train", ["loss.alpha=high"], "loss.alpha must be a number, not 'high'"),
+    "alpha left empty": ("train", ["loss.alpha="], "loss.alpha must be a number"),
+    "beta zero": ("train", ["loss.beta=0"], "beta must be a number above 0"),
+    "embedding too small": (
+        "train",
+        ["encoder.embedding_dim=7"],
+        "minterms as labels span 8 directions; set encoder.embedding_dim=8 or more",
+    ),
+    "embedding too small for literals": (
+        "train",
+        ["encoder.embedding_dim=4", "module.label_coding=literals"],
+        "set encoder.embedding_dim=5 or more",
+    ),
+    "embedding of no size": ("train", ["encoder.embedding_dim=0"], "must be at least 1"),
+    "embedding a word": ("train", ["encoder.embedding_dim=big"], "must be a whole number"),
+    "unknown data set": ("train", ["dataset=digit"], "there is no dataset/digit; choose from"),
+    "unknown trainer": ("train", ["trainer=cpuu"], "choose from cpu, ddp, gpu"),
+    "unknown experiment": ("train", ["+experiment=nope"], "experiment/nope"),
+    "unknown label coding": (
+        "train",
+        ["module.label_coding=classes"],
+        "module.label_coding must be one of literals, minterms, not 'classes'",
+    ),
+    "unknown score": ("train", ["module.score=max"], "must be one of sum, projector"),
+    "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
+    "negative learning rate": ("train", ["optimizer.lr=-1"], "Invalid learning rate: -1"),
+    "learning rate a word": ("train", ["optimizer.lr=fast"], "optimizer.lr must be a number"),
+    "empty batches": ("train", ["dataset.batch_size=0"], "batch_size must be at least 1"),
+    "batch larger than data": (
+        "train",
+        ["dataset.batch_size=5000"],
+        "larger than the training set",
+    ),
+    "too many minterms a batch": (
+        "train",
+        ["dataset.minterms_per_batch=9"],
+        "minterms_per_batch must be between 1 and 8",
+    ),
+    "uneven minterms": ("train", ["dataset.minterms_per_batch=5"], "not a multiple of"),
+    "seed not a number": ("train", ["seed=abc"], "seed must be a whole number"),
+    "seed negative": ("train", ["seed=-1"], "seed must be a whole number"),
+    "epochs negative": ("train", ["trainer.max_epochs=-5"], "non-negative integer"),
+    "unknown precision": ("train", ["trainer.precision=13"], "trainer.precision must be"),
+    "no such accelerator": ("train", ["trainer.accelerator=tpuu"], "invalid accelerator name"),
+    "unwritable output": ("train", ["output_dir=/proc/nowhere"], "/proc/nowhere"),
+    "override without value": ("train", ["loss.alpha"], "missing EQUAL"),
+    "unreadable override": ("train", ["loss.alpha=["], "["),
+    "resume from nowhere": ("train", ["ckpt_path=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
+    "resume from garbage": ("train", ["ckpt_path=garbage.ckpt"], "cannot be read"),
+    "resume from foreign": ("train", ["ckpt_path=foreign.ckpt"], "it holds no config"),
+    "evaluate nothing": ("evaluate", [], "ckpt_path is missing: add ckpt_path=..."),
+    "evaluate a folder": ("evaluate", ["ckpt_path=."], "no checkpoint at ."),
+    "evaluate truncated": ("evaluate", ["ckpt_path=truncated.ckpt"], "cannot be read"),
+    "evaluate pickled code": ("evaluate", ["ckpt_path=pickled.ckpt"], "cannot be read"),
+    "evaluate hostile config": ("evaluate", ["ckpt_path=hostile.ckpt"], "which is refused"),
+    "evaluate other weights": ("evaluate", ["ckpt_path=mixed.ckpt"], "do not fit its config"),
+    "query missing": ("retrieve", ["ckpt_path={ckpt}"], "query is missing"),
+    "query empty": ("retrieve", ["ckpt_path={ckpt}", "query="], "position 0"),
+    "query of unknown literal": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even & primes"],
+        "unknown literal 'primes' (did you mean prime?); known literals: even, prime",
+    ),
+    "query cut off": ("retrieve", ["ckpt_path={ckpt}", "query=even &"], "at position 6"),
+    "query unbalanced": ("retrieve", ["ckpt_path={ckpt}", "query=(even"], "never closed"),
+    "query of other syntax": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even => prime"],
+        "position 5",
+    ),
+    "query unsatisfiable": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even & ~even"],
+        "no minterm of the training set satisfies",
+    ),
+    "nothing asked for": ("retrieve", ["ckpt_path={ckpt}", "query=even", "top_k=0"], "top_k must"),
+    "unknown split": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "split=dev"],
+        "split must be one of train, val, test",
+    ),
+    "benchmark on no device": ("benchmark", ["device=tpu"], "device must be cpu or cuda"),
+}
+
+
+class Payload:
+    """Runs a command when it is unpickled without care."""
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("executed",)
+
+
+def write_bad_checkpoints(good: Path) -> None:
+    Path("garbage.ckpt").write_bytes(b"not a checkpoint")
+    Path("truncated.ckpt").write_bytes(good.read_bytes()[:5000])
+    Path("pickled.ckpt").write_bytes(pickle.dumps(Payload()))
+    torch.save({"state_dict": {}}, "foreign.ckpt")
+    checkpoint = torch.load(good, weights_only=True)
+    encoder = checkpoint["config"]["encoder"]
+    checkpoint["config"]["encoder"] = encoder | {"embedding_dim": 16}
+    torch.save(checkpoint, "mixed.ckpt")
+    checkpoint["config"]["encoder"] = {"_target_": "os.mkdir", "path": "executed"}
+    torch.save(checkpoint, "hostile.ckpt")
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "expected"), BAD_INPUTS.values(), ids=BAD_INPUTS.keys()
+)
+def test_bad_input_is_answered_in_two_lines_and_harms_nothing(
+    command: str,
+    arguments: list[str],
+    expected: str,
+    trained_run: Run,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = files(trained_run.folder)
+    write_bad_checkpoints(trained_run.checkpoint)
+    arguments = [argument.format(ckpt=trained_run.checkpoint) for argument in arguments]
+    arguments += ["logger=none"] if command == "train" else []
+    result = run_command(command, *arguments)
+    assert result.status == 1
+    assert result.message.startswith("error: ")
+    assert expected in result.message
+    assert len(result.message.splitlines()) <= 2
+    assert "Traceback" not in result.message + capsys.readouterr().err
+    assert files(trained_run.folder) == before
+    assert not Path("executed").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize("trainer", ["gpu", "ddp"])
+def test_gpu_trainer_without_a_gpu_does_not_fall_back(trainer: str) -> None:
+    result = run_command("train", f"trainer={trainer}", "logger=none")
+    assert result.status == 1
+    assert "No supported gpu backend found" in result.message
+
+
+@pytest.mark.parametrize(("full_error", "traceback"), [("0", False), ("1", True)])
+def test_process_ends_with_status_one_and_a_traceback_only_on_request(
+    full_error: str, traceback: bool, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "src.train", "loss.alpha=2", f"hydra.run.dir={tmp_path}"]
+    environment = os.environ | {"HYDRA_FULL_ERROR": full_error}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "alpha must be a number between 0 and 1" in result.stderr
+    assert ("Traceback" in result.stderr) == traceback

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from src.figures import WRONG, coherence_figure, minterm_name, retrieval_figure, spectrum_figure
+
+
+def wrong_pixels(path: Path) -> int:
+    """Pixels in the colour that marks wrongly retrieved images."""
+    pixels = np.asarray(Image.open(path).convert("RGB"), dtype=float) / 255
+    return int((np.abs(pixels - to_rgb(WRONG)).max(axis=2) < 0.02).sum())
+
+
+def heights(line: Line2D) -> list[float]:
+    return np.asarray(line.get_ydata(), dtype=float).tolist()
+
+
+def test_wrongly_retrieved_images_are_marked_and_others_are_not(tmp_path: Path) -> None:
+    images = [torch.full((3, 1, 8, 8), 128, dtype=torch.uint8)]
+    marked = []
+    for hits in ([True, True, True], [True, False, True], [False, False, True]):
+        path = tmp_path / "grid.png"
+        retrieval_figure(["a & ~b"], ["caption"], images, [[1, 2, 3]], [hits]).savefig(path)
+        marked.append(wrong_pixels(path))
+    assert marked[0] == 0
+    assert 1.9 < marked[2] / marked[1] < 2.1
+
+
+def test_retrieval_grid_takes_rows_of_any_length_and_colour_images() -> None:
+    images = [
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+    ]
+    ranks, hits = [[1, 9], [1, 2, 3, 4]], [[True, False], [True] * 4]
+    figure = retrieval_figure(["a", "b"], ["", ""], images, ranks, hits)
+    titles = [axes.get_title() for axes in figure.axes if axes.axison]
+    assert titles == ["1", "9", "1", "2", "3", "4"]
+
+
+def test_spectrum_shows_measured_values_and_the_optimum() -> None:
+    measured = [[3.0, 2.0, 0.5], [4.0, 3.0, 0.1]]
+    over_time, final = spectrum_figure([1, 2], measured, [4.5, 3.5]).axes[:2]
+    lines = [heights(line) for line in over_time.lines]
+    for series in ([3.0, 4.0], [2.0, 3.0], [0.5, 0.1], [4.5, 4.5], [3.5, 3.5]):
+        assert series in lines
+    assert [heights(line) for line in final.lines] == [[4.5, 3.5], [4.0, 3.0, 0.1]]
+
+
+def test_coherence_shows_squared_cosines_under_the_names_of_minterms() -> None:
+    directions = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    minterms = torch.tensor([[False, False], [True, True]])
+    axes = coherence_figure(directions, minterms, ["a", "b"]).axes[0]
+    shown = torch.as_tensor(np.asarray(axes.images[0].get_array(), dtype=float))
+    torch.testing.assert_close(shown, torch.tensor([[1, 0.36], [0.36, 1]]).double())
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["none", "a & b"]
+
+
+def test_minterm_is_named_by_what_is_true() -> None:
+    assert minterm_name(torch.tensor([True, False, True]), ["x", "y", "z"]) == "x & z"

@@ -1,0 +1,254 @@
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SHORT, Run, run_command, train
+from torch import Tensor
+
+ROOT = Path(__file__).parent.parent
+
+METRICS_PROMISED = [
+    "test/minterm_accuracy",
+    "test/literal_auprc",
+    "test/retrieval/map_positive",
+    "test/retrieval/map_negated",
+    "test/retrieval/precision_at_10_positive",
+    "test/retrieval/precision_at_10_negated",
+    "test/retrieval/queries",
+    "test/spectral/max_coherence",
+    "test/spectral/optimality_gap",
+]
+
+
+def weights(checkpoint: Path) -> dict[str, Tensor]:
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    one, other = weights(first), weights(second)
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+def wandb_records(run: Path) -> list[dict]:
+    """Everything in the offline run, as W&B itself reads it back."""
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def wandb_history(run: Path) -> list[dict]:
+    return [
+        record["history"]["item"] for record in wandb_records(run) if record["type"] == "history"
+    ]
+
+
+def test_run_leaves_config_checkpoints_metrics_and_report(trained_run: Run) -> None:
+    for name in (
+        "config.yaml",
+        "metrics.json",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "report/spectrum.png",
+        "report/coherence.png",
+        "report/retrieval.png",
+        "report/retrieval.csv",
+    ):
+        assert (trained_run.folder / name).stat().st_size > 0, name
+    assert "${" not in (trained_run.folder / "config.yaml").read_text()
+    for key in METRICS_PROMISED:
+        assert isinstance(trained_run.metrics[key], float), key
+    for key in ("run/commit", "run/hardware", "run/version/torch"):
+        assert trained_run.metrics[key], key
+    assert trained_run.metrics["run/seed"] == 13
+
+
+def test_short_run_already_learns(trained_run: Run) -> None:
+    assert trained_run.metrics["test/minterm_accuracy"] > 0.95
+    assert trained_run.metrics["test/retrieval/map_positive"] > 0.97
+    assert trained_run.metrics["test/retrieval/map_negated"] > 0.97
+    assert trained_run.metrics["test/spectral/label_rank"] == 8
+    assert trained_run.metrics["test/spectral/optimality_gap"] > 0
+
+
+def test_queries_are_counted_whether_or_not_they_have_positives(trained_run: Run) -> None:
+    metrics = trained_run.metrics
+    assert metrics["test/retrieval/queries"] + metrics["test/retrieval/queries_skipped"] == 242
+    with (trained_run.folder / "report" / "retrieval.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 242
+    answered = [row for row in rows if int(row["positives"]) >= 10]
+    assert len(answered) == metrics["test/retrieval/queries"]
+    negated = [float(row["average_precision"]) for row in answered if "~" in row["query"]]
+    mean = sum(negated) / len(negated)
+    assert mean == pytest.approx(metrics["test/retrieval/map_negated"], abs=1e-12)
+
+
+def test_wandb_received_scalars_spectra_pictures_and_table(trained_run: Run) -> None:
+    history = wandb_history(trained_run.folder)
+    logged = {key: row for row in history for key in row}
+    for key in METRICS_PROMISED:
+        assert logged[key][key] == pytest.approx(trained_run.metrics[key], rel=1e-6), key
+    assert len([row for row in history if "val/minterm_accuracy" in row]) == 12
+    assert len([row for row in history if "train/loss" in row]) == 12 * 9
+
+    assert logged["train/spectral/singular_values._type"][
+        "train/spectral/singular_values._type"
+    ] == ("histogram")
+    counts = logged["train/spectral/singular_values.values"]
+    assert sum(counts["train/spectral/singular_values.values"]) == 32
+
+    media = trained_run.folder / "wandb" / "latest-run" / "files"
+    for name in ("spectrum", "coherence", "retrieval"):
+        row = logged[f"report/{name}.path"]
+        picture = media / row[f"report/{name}.path"]
+        assert picture.read_bytes() == (trained_run.folder / "report" / f"{name}.png").read_bytes()
+    row = logged["test/retrieval_table.path"]
+    table = json.loads((media / row["test/retrieval_table.path"]).read_text())
+    assert table["columns"][:2] == ["query", "negated"]
+    assert len(table["data"]) == 242
+
+
+def test_wandb_received_the_config(trained_run: Run) -> None:
+    records = json.dumps(wandb_records(trained_run.folder))
+    assert "src.losses.nuclear.NuclearNormLoss" in records
+
+
+def test_same_seed_gives_the_same_run_and_another_seed_does_not(
+    trained_run: Run, tmp_path: Path
+) -> None:
+    again = train(tmp_path / "again", "logger=none")
+    other = train(tmp_path / "other", "logger=none", "seed=14")
+    assert_same_weights(trained_run.checkpoint, again.checkpoint)
+    assert again.metrics["test/retrieval/map"] == trained_run.metrics["test/retrieval/map"]
+    name = "encoder.layers.0.weight"
+    assert not torch.equal(weights(other.checkpoint)[name], weights(again.checkpoint)[name])
+
+
+def test_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
+    trained_run: Run, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
+    last = killed / "checkpoints" / "last.ckpt"
+    command = [sys.executable, "-m", "src.train", f"hydra.run.dir={killed}", "logger=none", *SHORT]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        while not (last.exists() and torch.load(last, weights_only=True)["epoch"] >= 3):
+            assert process.poll() is None, "training ended before it could be killed"
+            time.sleep(0.02)
+        time.sleep(0.1)  # into the middle of an epoch
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (killed / "metrics.json").exists()
+
+    resumed = train(tmp_path / "resumed", "logger=none", f"ckpt_path={last}")
+    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
+    assert resumed.metrics["test/retrieval/map"] == trained_run.metrics["test/retrieval/map"]
+
+
+@pytest.mark.parametrize(
+    ("logger", "pattern"),
+    [("csv", "csv/version_0/metrics.csv"), ("tensorboard", "tensorboard/version_0/events.*")],
+)
+def test_other_loggers_write_their_files(logger: str, pattern: str, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", f"logger={logger}", "debug=fast")
+    files = list(run.folder.glob(pattern))
+    assert files
+    assert all(file.stat().st_size > 0 for file in files)
+
+
+def test_debug_fast_takes_two_steps(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "debug=fast", "logger=none")
+    assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 2
+
+
+def test_no_test_on_request(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "debug=fast", "logger=none", "test=false")
+    assert not [key for key in run.metrics if key.startswith("test/")]
+    assert "val/minterm_accuracy" in run.metrics
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["module.label_coding=literals"],
+        ["module.label_coding=literals", "dataset.minterms_per_batch=5", "dataset.batch_size=125"],
+        ["module.score=projector"],
+        ["optimizer=sgd_step"],
+        ["trainer.precision=bf16-mixed"],
+    ],
+)
+def test_variants_train(overrides: list[str], tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "debug=fast", "logger=none", *overrides)
+    assert run.metrics["train/loss"] > 0
+
+
+def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(tmp_path: Path) -> None:
+    result = run_command(
+        "train",
+        "-m",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "loss.alpha=0.9,0.99",
+        "seed=1,2",
+        "debug=fast",
+        *SHORT,
+    )
+    assert result == (0, "")
+    with (tmp_path / "sweep" / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert {row["n"] for row in rows} == {"2"}
+    accuracies = [
+        json.loads((tmp_path / "sweep" / str(job) / "metrics.json").read_text())[
+            "test/minterm_accuracy"
+        ]
+        for job in (0, 1)
+    ]
+    assert float(rows[0]["minterm accuracy"]) == pytest.approx(sum(accuracies) / 2, abs=1e-4)
+    runs = {
+        record["run"]["run_id"]
+        for job in range(4)
+        for record in wandb_records(tmp_path / "sweep" / str(job))
+        if record["type"] == "run"
+    }
+    assert len(runs) == 4
+
+
+def test_sweep_survives_a_failing_job(tmp_path: Path) -> None:
+    result = run_command(
+        "train",
+        "-m",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "loss.alpha=2,0.99",
+        "debug=fast",
+        "logger=none",
+        *SHORT,
+    )
+    assert result.status == 1
+    assert "alpha must be a number between 0 and 1" in result.message
+    assert not (tmp_path / "sweep" / "0" / "metrics.json").exists()
+    assert (tmp_path / "sweep" / "1" / "metrics.json").exists()
+
+
+def test_diverging_run_names_step_and_batch(tmp_path: Path) -> None:
+    result = run_command(
+        "train",
+        f"hydra.run.dir={tmp_path / 'run'}",
+        "optimizer=sgd_step",
+        "optimizer.lr=1e30",
+        "logger=none",
+        *SHORT,
+    )
+    assert result.status == 1
+    assert "epoch 0, step 1, batch 1" in result.message
+    assert "NaN or infinite" in result.message
