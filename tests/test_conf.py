@@ -26,7 +26,7 @@ def composed(name: str, *overrides: str) -> DictConfig:
 @pytest.mark.parametrize("path", GROUPS, ids=str)
 def test_group_file_composes_and_fits_its_class(path: Path) -> None:
     group, name = path.parent.name, path.stem
-    part = composed("train", f"{group}={name}")[group]
+    part = composed("train", f"{group}={name}").get(group, {})
     if "_target_" in part:
         check_values(part)
 
