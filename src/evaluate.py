@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 
-from src.build import load_checkpoint
 from src.callbacks.report import Report
+from src.checkpoints import load_checkpoint
 from src.cli import command
 from src.instantiate import instantiate
 from src.results import print_results, write_metrics

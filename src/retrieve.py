@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from src.build import load_checkpoint
+from src.checkpoints import load_checkpoint
 from src.cli import command
 from src.figures import minterm_name, retrieval_figure
 from src.instantiate import instantiate

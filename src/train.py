@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 import wandb
 from omegaconf import DictConfig, OmegaConf
 
-from src.build import build_module, read_checkpoint
-from src.callbacks.save_config import SaveConfig
+from src.build import build_module
+from src.checkpoints import SaveConfig, read_checkpoint
 from src.cli import command
 from src.instantiate import instantiate
 from src.results import print_results, write_metrics

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.callbacks.atomic_checkpoint import AtomicCheckpointIO
+from src.checkpoints import AtomicCheckpointIO
 
 
 def test_writes_the_checkpoint_and_nothing_beside_it(tmp_path: Path) -> None:
