@@ -180,12 +180,12 @@ class SubspaceModule(pl.LightningModule):
         self._log_metrics(stage, metrics)
 
     def _log_metrics(self, stage: str, metrics: dict[str, float]) -> None:
-        # Values come from all processes together: every rank holds the same.
+        # Values come from all processes together already; sync_dist is what Lightning asks for.
         values: dict[str, Any] = {
             f"{stage}/{name}": torch.tensor(value, dtype=torch.float64)
             for name, value in metrics.items()
         }
-        self.log_dict(values, sync_dist=False)
+        self.log_dict(values, sync_dist=True)
 
 
 def _check_embedding_dim(embedding_dim: int, minterms: Tensor, label_coding: LabelCoding) -> None:

@@ -1,5 +1,8 @@
+"""Retrieval metrics against scikit-learn, plain loops and the authors' numbers."""
+
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,90 +10,187 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
+from torch import Tensor
 
-from src.metrics.retrieval import average_precision, evaluate_retrieval, precision_at_k, top_k
+from src.metrics.retrieval import average_precision, evaluate_retrieval, precision_at_k
 
-GOLDEN = json.loads(
-    (Path(__file__).parent.parent / "golden" / "authors_reference.json").read_text()
-)["inference_case"]
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden/authors_reference.json").read_text())[
+    "inference_case"
+]
+SEEDS = st.integers(0, 2**32)
+# From continuous scores of both signs to a single value for all items
+LEVELS = st.sampled_from([None, 1, 2, 3, 7])
 
 
-def random_case(seed: int, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores of any sign, the more tied the fewer levels, and relevance with a positive each."""
+def random_scores(num: int, queries: int, levels: int | None, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
-    items, queries = generator.integers(2, 60), generator.integers(1, 8)
-    scores = generator.integers(-levels, levels + 1, (items, queries)) * 0.37
-    relevance = generator.random((items, queries)) < generator.uniform(0.05, 0.9)
-    relevance[generator.integers(items)] = True
-    return torch.from_numpy(scores), torch.from_numpy(relevance)
+    if levels is None:
+        return generator.normal(size=(num, queries))
+    return generator.integers(levels, size=(num, queries)) / 2 - 1
 
 
-CASES = {"seed": st.integers(0, 10**6), "levels": st.sampled_from([0, 1, 3, 1000])}
+def random_relevance(num: int, queries: int, seed: int) -> np.ndarray:
+    generator = np.random.default_rng([seed, 1])
+    return generator.random((num, queries)) < generator.random(queries)
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
-@given(**CASES)
-def test_average_precision_is_scikit_learns(seed: int, levels: int) -> None:
-    scores, relevance = random_case(seed, levels)
-    expected = [
-        average_precision_score(relevance[:, query], scores[:, query])
-        for query in range(scores.shape[1])
-    ]
-    np.testing.assert_allclose(average_precision(scores, relevance), expected, atol=1e-12)
+def plain_precision(scores: np.ndarray, relevance: np.ndarray, k: int) -> float:
+    best = sorted(range(len(scores)), key=lambda item: -scores[item])[:k]  # sorted is stable
+    return sum(bool(relevance[item]) for item in best) / k
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
-@given(**CASES, k=st.integers(1, 15))
-def test_precision_is_that_of_a_plain_sort(seed: int, levels: int, k: int) -> None:
-    scores, relevance = random_case(seed, levels)
-    expected = []
-    for query in range(scores.shape[1]):
-        ranking = sorted(range(len(scores)), key=lambda item: -float(scores[item, query]))
-        assert top_k(scores, k)[:, query].tolist() == ranking[:k]
-        expected.append(sum(bool(relevance[item, query]) for item in ranking[:k]) / k)
-    np.testing.assert_allclose(precision_at_k(scores, relevance, k), expected, atol=1e-12)
+# Average precision
 
 
-def test_average_precision_does_not_depend_on_the_order_of_ties() -> None:
-    scores, relevance = random_case(0, levels=1)
-    order = torch.randperm(len(scores), generator=torch.Generator().manual_seed(0))
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(num=st.integers(1, 40), queries=st.integers(1, 4), levels=LEVELS, seed=SEEDS)
+def test_average_precision_is_that_of_scikit_learn(
+    num: int, queries: int, levels: int | None, seed: int
+) -> None:
+    scores = random_scores(num, queries, levels, seed)
+    relevance = random_relevance(num, queries, seed)
+    relevance[seed % num] = True
+    actual = average_precision(torch.from_numpy(scores), torch.from_numpy(relevance))
+    expected = [average_precision_score(relevance[:, q], scores[:, q]) for q in range(queries)]
+    assert actual.dtype == torch.float64
+    assert actual.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(num=st.integers(1, 30), levels=LEVELS, seed=SEEDS)
+def test_order_of_items_makes_no_difference_to_average_precision(
+    num: int, levels: int | None, seed: int
+) -> None:
+    scores = torch.from_numpy(random_scores(num, 3, levels, seed))
+    relevance = torch.from_numpy(random_relevance(num, 3, seed))
+    order = torch.randperm(num, generator=torch.Generator().manual_seed(seed))
     torch.testing.assert_close(
-        average_precision(scores[order], relevance[order]), average_precision(scores, relevance)
+        average_precision(scores[order], relevance[order]),
+        average_precision(scores, relevance),
+        rtol=0,
+        atol=1e-12,
+        equal_nan=True,
     )
 
 
-@pytest.mark.parametrize("query", GOLDEN["queries"])
-def test_authors_metrics(query: dict) -> None:
-    labels = torch.tensor(GOLDEN["query_labels"]).bool()
-    holds = [labels[:, i] for i in query["positive_literals"]]
-    holds += [~labels[:, i] for i in query["negative_literals"]]
-    relevance = torch.stack(holds).all(dim=0).unsqueeze(1)
-    results = evaluate_retrieval(torch.tensor(query["scores"]).unsqueeze(1), relevance, k=10)
-    assert results.positives.item() == query["positives"]
-    assert results.average_precision.item() == pytest.approx(query["average_precision"], abs=1e-6)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64, torch.int64])
+def test_average_precision_takes_scores_of_any_type(dtype: torch.dtype) -> None:
+    scores = torch.tensor([[3], [-1], [-1], [0], [-5]], dtype=dtype)
+    relevance = torch.tensor([[1], [1], [0], [0], [1]])
+    # Recall rises by a third at precisions 1, 2/4 and 3/5.
+    assert average_precision(scores, relevance).item() == pytest.approx((1 + 2 / 4 + 3 / 5) / 3)
+
+
+def test_constant_scores_give_the_share_of_relevant_items() -> None:
+    relevance = torch.tensor([[1, 0], [0, 0], [0, 1], [0, 1]])
+    assert average_precision(torch.zeros(4, 2), relevance).tolist() == [0.25, 0.5]
+
+
+def test_average_precision_without_relevant_items_is_nan() -> None:
+    actual = average_precision(torch.randn(5, 2), torch.tensor([[0, 1]] * 5))
+    assert actual.isnan().tolist() == [True, False]
+
+
+# Precision at k
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(num=st.integers(1, 40), levels=LEVELS, k=st.integers(1, 45), seed=SEEDS)
+def test_precision_at_k_is_that_of_a_stable_sort(
+    num: int, levels: int | None, k: int, seed: int
+) -> None:
+    scores = random_scores(num, 3, levels, seed)
+    relevance = random_relevance(num, 3, seed)
+    actual = precision_at_k(torch.from_numpy(scores), torch.from_numpy(relevance), k)
+    expected = [plain_precision(scores[:, q], relevance[:, q], k) for q in range(3)]
+    assert actual.dtype == torch.float64
+    assert actual.tolist() == pytest.approx(expected, abs=1e-12)
+
+
+def test_items_that_are_missing_count_as_misses() -> None:
+    assert precision_at_k(torch.randn(4, 1), torch.ones(4, 1), 10).tolist() == [0.4]
+
+
+# The authors' numbers
+
+
+def golden_relevance(query: dict[str, Any]) -> Tensor:
+    return torch.tensor(
+        [
+            [
+                all(labels[column] for column in query["positive_literals"])
+                and not any(labels[column] for column in query["negative_literals"])
+            ]
+            for labels in GOLDEN["query_labels"]
+        ]
+    )
+
+
+@pytest.mark.parametrize("query", GOLDEN["queries"], ids=lambda query: str(query["positives"]))
+def test_metrics_equal_the_authors(query: dict[str, Any]) -> None:
+    scores = torch.tensor(query["scores"], dtype=torch.float64).unsqueeze(1)
+    results = evaluate_retrieval(scores, golden_relevance(query), 10)
+    assert results.positives.tolist() == [query["positives"]]
+    assert results.average_precision.item() == pytest.approx(query["average_precision"], abs=1e-9)
+    # Stored in float32
     assert results.precision_at_k.item() == pytest.approx(query["precision_at_10"], abs=1e-6)
 
 
-def test_summary_leaves_out_and_counts_queries_with_too_few_positives() -> None:
-    generator = torch.Generator().manual_seed(0)
-    scores = torch.randn(40, 6, generator=generator)
-    relevance = torch.rand(40, 6, generator=generator) < 0.5
-    relevance[:, 2] = False
-    relevance[3:, 4] = False
-    negated = torch.tensor([False, True, True, False, False, True])
-    results = evaluate_retrieval(scores, relevance, k=10)
-    summary = results.summarize(negated, min_positives=10)
-    assert results.average_precision[2].isnan()
-    assert (summary["queries"], summary["queries_skipped"]) == (4, 2)
-    precision = {q: average_precision_score(relevance[:, q], scores[:, q]) for q in (0, 1, 3, 5)}
-    assert summary["map"] == pytest.approx(np.mean(list(precision.values())))
-    assert summary["map_positive"] == pytest.approx((precision[0] + precision[3]) / 2)
-    assert summary["map_negated"] == pytest.approx((precision[1] + precision[5]) / 2)
-    assert summary["precision_at_10_positive"] == results.precision_at_k[[0, 3]].mean()
+# Means over queries
 
 
-def test_mean_over_no_query_is_not_a_number() -> None:
-    results = evaluate_retrieval(torch.zeros(5, 1), torch.ones(5, 1), k=10)
-    summary = results.summarize(torch.tensor([False]), min_positives=10)
-    assert np.isnan(summary["map"])
-    assert summary["queries"] == 0
+def plain_summary(
+    scores: np.ndarray, relevance: np.ndarray, negated: list[bool], k: int, min_positives: int
+) -> dict[str, float]:
+    groups: dict[str, list[tuple[float, float]]] = {"": [], "_positive": [], "_negated": []}
+    for query, is_negated in enumerate(negated):
+        if relevance[:, query].sum() < min_positives:
+            continue
+        values = (
+            average_precision_score(relevance[:, query], scores[:, query]),
+            plain_precision(scores[:, query], relevance[:, query], k),
+        )
+        groups[""].append(values)
+        groups["_negated" if is_negated else "_positive"].append(values)
+    summary = {"queries": float(len(groups[""]))}
+    summary["queries_skipped"] = len(negated) - summary["queries"]
+    for group, rows in groups.items():
+        for position, name in enumerate(["map", f"precision_at_{k}"]):
+            values_of_group = [row[position] for row in rows]
+            mean = sum(values_of_group) / len(rows) if rows else float("nan")
+            summary[name + group] = mean
+    return summary
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(
+    num=st.integers(2, 30),
+    queries=st.integers(1, 8),
+    levels=LEVELS,
+    k=st.integers(1, 12),
+    min_positives=st.integers(1, 12),
+    seed=SEEDS,
+)
+def test_summary_is_that_of_a_plain_loop(
+    num: int, queries: int, levels: int | None, k: int, min_positives: int, seed: int
+) -> None:
+    scores = random_scores(num, queries, levels, seed)
+    relevance = random_relevance(num, queries, seed)
+    negated = np.random.default_rng([seed, 2]).random(queries) < 0.5
+    results = evaluate_retrieval(torch.from_numpy(scores), torch.from_numpy(relevance), k)
+    actual = results.summarize(torch.from_numpy(negated), min_positives)
+    expected = plain_summary(scores, relevance, negated.tolist(), k, min_positives)
+    assert all(type(value) is float for value in actual.values())
+    assert actual == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_queries_with_too_few_positives_are_counted_and_left_out() -> None:
+    scores = torch.tensor([[3.0, 1.0, 1.0], [2.0, 2.0, 2.0], [1.0, 3.0, 3.0]])
+    relevance = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]])
+    results = evaluate_retrieval(scores, relevance, 2)
+    summary = results.summarize(torch.tensor([False, True, True]), min_positives=2)
+    assert summary["queries"] == 2
+    assert summary["queries_skipped"] == 1
+    assert summary["map_positive"] == 1
+    assert summary["map_negated"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert summary["precision_at_2"] == pytest.approx((1 + 0.5) / 2)

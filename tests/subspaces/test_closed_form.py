@@ -1,10 +1,13 @@
 """The closed-form optimum against check values, plain evaluation and gradient descent."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.optim import Optimizer
 
 from src.losses.nuclear import NuclearNormLoss
 from src.subspaces.closed_form import optimal_embeddings, optimal_loss, optimal_singular_values
@@ -137,21 +140,26 @@ def test_embedding_dim_below_the_rank_is_refused() -> None:
 
 
 def descend(
-    labels: Tensor, alpha: float, beta: float, dim: int, seed: int, steps: int = 1500
+    labels: Tensor,
+    alpha: float,
+    beta: float,
+    dim: int,
+    seed: int,
+    optimizer: Callable[..., Optimizer],
 ) -> list[float]:
-    """Loss at every step of gradient descent on free embeddings."""
+    """Loss at each of 1500 steps of gradient descent on free embeddings."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = 0.01 * torch.randn(len(labels), dim, dtype=torch.float64, generator=generator)
     embeddings.requires_grad_()
     criterion = NuclearNormLoss(alpha, beta)
-    optimizer = torch.optim.SGD([embeddings], lr=0.5 / beta**0.5)
-    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.995)
+    descent = optimizer([embeddings], lr=0.5)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(descent, 0.995)
     losses = []
-    for _ in range(steps):
-        optimizer.zero_grad()
+    for _ in range(1500):
+        descent.zero_grad()
         loss = criterion(embeddings, labels)
         loss.backward()
-        optimizer.step()
+        descent.step()
         scheduler.step()
         losses.append(loss.item())
     return losses
@@ -161,12 +169,12 @@ def descend(
 def test_gradient_descent_reaches_the_check_values(
     labels: Tensor, alpha: float, beta: float, least: float, values: list[float]
 ) -> None:
-    losses = descend(labels, alpha, beta, dim=10, seed=0, steps=1000)
+    losses = descend(labels, alpha, beta, dim=10, seed=0, optimizer=torch.optim.SGD)
     assert losses[-1] == pytest.approx(least, rel=1e-3)
     assert min(losses) >= least - 1e-5  # as many digits as the check value has
 
 
-@settings(derandomize=True, deadline=None, max_examples=12)
+@settings(derandomize=True, deadline=None, max_examples=15)
 @given(
     num=st.integers(2, 16),
     num_labels=st.integers(1, 6),
@@ -175,12 +183,14 @@ def test_gradient_descent_reaches_the_check_values(
     beta=BETAS,
     seed=SEEDS,
 )
+@example(num=15, num_labels=4, extra=0, alpha=0.995, beta=0.01, seed=0)  # slowest: alpha near 1
 def test_gradient_descent_reaches_the_least_loss_and_never_goes_below(
     num: int, num_labels: int, extra: int, alpha: float, beta: float, seed: int
 ) -> None:
     labels = random_labels(num, num_labels, seed)
     labels[0, 0] = 1  # all-zero labels have nothing to reach
-    losses = descend(labels, alpha, beta, num_labels + extra, seed)
+    # Adam: with alpha near 1 and a small beta, as many plain steps leave up to 3 % of the way.
+    losses = descend(labels, alpha, beta, num_labels + extra, seed, torch.optim.Adam)
     least = optimal_loss(labels, alpha, beta)
     assert min(losses) >= least - 1e-9
     assert losses[-1] == pytest.approx(least, rel=1e-3)

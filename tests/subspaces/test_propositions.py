@@ -1,4 +1,7 @@
-import contextlib
+"""Propositions against Python's own Boolean logic on the whole truth table."""
+
+import re
+from collections.abc import Sequence
 from itertools import product
 
 import pytest
@@ -8,138 +11,248 @@ from hypothesis import strategies as st
 
 from src.subspaces.propositions import Proposition, PropositionError, conjunctions
 
-LITERALS = ("even", "prime", "has_loop", "Wearing_Hat", "5_o_Clock_Shadow")
-TRUTH_TABLE = list(product((False, True), repeat=len(LITERALS)))
+# Names that hold an operator, a digit, a capital or another name
+LITERALS = ["even", "not_even", "order", "Wearing_Hat", "android2"]
+ROWS = list(product([False, True], repeat=len(LITERALS)))
+TABLE = torch.tensor(ROWS)
 
-# A tree is a literal's name, a constant, ("not", tree) or ("and" | "or", tree, tree, ...).
-TREES = st.recursive(
-    st.sampled_from(LITERALS) | st.booleans(),
+# A tree is a name, a constant, ("not", tree) or ("and" | "or", tree, tree, ...).
+Tree = str | bool | tuple
+TREES: st.SearchStrategy[Tree] = st.recursive(
+    st.sampled_from([*LITERALS, *LITERALS, True, False]),
     lambda trees: st.one_of(
         st.tuples(st.just("not"), trees),
-        st.tuples(st.sampled_from(("and", "or")), trees, trees),
-        st.tuples(st.sampled_from(("and", "or")), trees, trees, trees),
+        st.lists(trees, min_size=2, max_size=3).map(lambda operands: ("and", *operands)),
+        st.lists(trees, min_size=2, max_size=3).map(lambda operands: ("or", *operands)),
     ),
     max_leaves=12,
 )
-SPELLINGS = {"not": ("~", "not ", "!"), "and": (" & ", "&", " and "), "or": (" | ", "|", " OR ")}
+SPELLINGS = {"not": ("not", "~"), "and": ("and", "&"), "or": ("or", "|")}
+TIGHTNESS = {"or": 0, "and": 1, "not": 2}
 
 
-def write(tree: object, draw: st.DataObject) -> str:
-    """One of the ways to write a tree, with parentheses wherever they could matter."""
-    if isinstance(tree, bool):
-        return str(tree).lower()
-    if isinstance(tree, str):
-        return tree if draw.draw(st.booleans()) else f"( {tree})"
-    assert isinstance(tree, tuple)
-    operator = draw.draw(st.sampled_from(SPELLINGS[tree[0]]))
-    operands = [
-        text if isinstance(operand, str | bool) else f"({text})"
-        for operand in tree[1:]
-        for text in [write(operand, draw)]
-    ]
-    return operator + operands[0] if tree[0] == "not" else operator.join(operands)
+def evaluate(tree: Tree, row: dict[str, bool]) -> bool:
+    match tree:
+        case bool():
+            return tree
+        case str():
+            return row[tree]
+        case ("not", operand):
+            return not evaluate(operand, row)
+        case ("and", *operands):
+            return all(evaluate(operand, row) for operand in operands)
+        case _:
+            return any(evaluate(operand, row) for operand in tree[1:])
 
 
-def evaluate(tree: object, row: dict[str, bool]) -> bool:
-    """What Python's own operators say."""
-    if isinstance(tree, bool):
-        return tree
-    if isinstance(tree, str):
-        return row[tree]
-    assert isinstance(tree, tuple)
-    values = [evaluate(operand, row) for operand in tree[1:]]
-    return {"not": lambda: not values[0], "and": lambda: all(values), "or": lambda: any(values)}[
-        tree[0]
-    ]()
+def spell(tree: Tree, choices: st.DataObject, outer: int = 0) -> list[str]:
+    """Tokens of a tree, with parentheses where they are needed and at random elsewhere."""
+    if not isinstance(tree, tuple):
+        tokens, tightness = [str(tree).lower() if isinstance(tree, bool) else tree], 3
+    else:
+        kind, *operands = tree
+        tightness = TIGHTNESS[kind]
+        parts = [spell(operand, choices, tightness) for operand in operands]
+        sign = choices.draw(st.sampled_from(SPELLINGS[kind]))
+        tokens = [sign, *parts[0]] if kind == "not" else parts[0]
+        for part in parts[1:]:
+            tokens = [*tokens, sign, *part]
+    if tightness < outer or choices.draw(st.integers(0, 5)) == 0:
+        tokens = ["(", *tokens, ")"]
+    return tokens
 
 
-@settings(max_examples=2500, derandomize=True, deadline=None)
-@given(tree=TREES, data=st.data())
-def test_agrees_with_the_truth_table(tree: object, data: st.DataObject) -> None:
-    proposition = Proposition(write(tree, data), LITERALS)
-    expected = [evaluate(tree, dict(zip(LITERALS, row, strict=True))) for row in TRUTH_TABLE]
-    assert proposition.holds(torch.tensor(TRUTH_TABLE)).tolist() == expected
+def join(tokens: Sequence[str], choices: st.DataObject) -> str:
+    """Text of tokens, with whitespace between words and at random elsewhere."""
+    text = choices.draw(st.sampled_from(["", " "]))
+    for token in tokens:
+        words_meet = text[-1:].isidentifier() or text[-1:].isdigit()
+        needed = words_meet and token.isidentifier()
+        text += choices.draw(st.sampled_from([" ", "\t", " \n "] if needed else ["", " "]))
+        text += token
+    return text + choices.draw(st.sampled_from(["", " "]))
+
+
+@settings(derandomize=True, deadline=None, max_examples=2000)
+@given(tree=TREES, choices=st.data())
+def test_proposition_holds_where_python_says_so(tree: Tree, choices: st.DataObject) -> None:
+    proposition = Proposition(join(spell(tree, choices), choices), LITERALS)
+    expected = [evaluate(tree, dict(zip(LITERALS, row, strict=True))) for row in ROWS]
+    assert proposition.holds(TABLE).tolist() == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "grouped"),
+    ("text", "same"),
     [
-        ("even | prime & has_loop", "even | (prime & has_loop)"),
-        ("~even & prime", "(~even) & prime"),
-        ("not even or prime", "(not even) or prime"),
-        ("even & prime | has_loop & ~even", "(even & prime) | (has_loop & (~even))"),
+        ("even | order & not_even", "even | (order & not_even)"),
+        ("even & order | not_even", "(even & order) | not_even"),
+        ("~even & order", "(~even) & order"),
+        ("~even | order", "(~even) | order"),
+        ("not even or order and not not_even", "(~even) | (order & (~not_even))"),
+        ("~~even", "even"),
+        ("~(even | order)", "~even & ~order"),
     ],
 )
-def test_not_binds_tighter_than_and_and_and_tighter_than_or(text: str, grouped: str) -> None:
-    table = torch.tensor(TRUTH_TABLE)
-    assert torch.equal(
-        Proposition(text, LITERALS).holds(table), Proposition(grouped, LITERALS).holds(table)
-    )
+def test_operators_bind_as_they_do_in_python(text: str, same: str) -> None:
+    first, second = Proposition(text, LITERALS), Proposition(same, LITERALS)
+    assert first.holds(TABLE).tolist() == second.holds(TABLE).tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
+def test_labels_of_any_type_are_read_as_truth_values(dtype: torch.dtype) -> None:
+    held = Proposition("even & ~order", LITERALS).holds(TABLE.to(dtype))
+    assert held.dtype == torch.bool
+    assert held.tolist() == [row[0] and not row[2] for row in ROWS]
+
+
+def test_columns_follow_the_order_of_the_literals() -> None:
+    assert Proposition("b", ["a", "b"]).holds(torch.tensor([[0, 1], [1, 0]])).tolist() == [1, 0]
+    assert Proposition("b", ["b", "a"]).holds(torch.tensor([[0, 1], [1, 0]])).tolist() == [0, 1]
+
+
+def test_no_rows_give_no_answers() -> None:
+    assert Proposition("even | true", LITERALS).holds(torch.zeros(0, 5)).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("text", "negated"),
+    [
+        ("even", False),
+        ("even & not_even | order", False),
+        ("~even", True),
+        ("even & not order", True),
+        ("~(even | order)", True),
+        ("~~even", True),
+    ],
+)
+def test_has_negation_when_one_is_written(text: str, negated: bool) -> None:
+    assert Proposition(text, LITERALS).has_negation is negated
+
+
+def test_representation_holds_the_text() -> None:
+    assert repr(Proposition("even & ~order", LITERALS)) == "Proposition('even & ~order')"
+
+
+# Conjunctions
+
+
+def test_conjunctions_of_five_literals_are_242_different_ones() -> None:
+    queries = conjunctions(LITERALS, 5)
+    truth_tables = {tuple(query.holds(TABLE).tolist()) for query in queries}
+    assert len(queries) == len(truth_tables) == 242
+    assert sum(not query.has_negation for query in queries) == 31
+    # A conjunction of k literals holds on 2^(5 - k) of the 32 rows.
+    sizes = [6 - sum(table).bit_length() for table in truth_tables]
+    assert [sizes.count(size) for size in range(1, 6)] == [10, 40, 80, 80, 32]
+
+
+@pytest.mark.parametrize(("max_literals", "number"), [(0, 0), (1, 10), (2, 50), (5, 242), (9, 242)])
+def test_conjunctions_have_at_most_so_many_literals(max_literals: int, number: int) -> None:
+    assert len(conjunctions(LITERALS, max_literals)) == number
+
+
+# Refusals
 
 
 @pytest.mark.parametrize(
     ("text", "position"),
     [
         ("", 0),
-        ("~", 1),
-        ("()", 1),
-        ("and", 0),
+        ("  ", 2),
         ("even &", 6),
-        ("even & & prime", 7),
-        ("even prime", 5),
-        ("even ~prime", 5),
-        ("even (prime)", 5),
-        ("(even) prime", 7),
-        ("even => prime", 5),
-        ("even, prime", 4),
-        ("even & prime)", 12),
-        ("(even & (prime)", 0),
+        ("even & ", 7),
+        ("& even", 0),
+        ("even & | order", 7),
+        ("even && order", 6),
+        ("even or or order", 8),
+        ("even order", 5),
+        ("even not order", 5),
+        ("even ~order", 5),
+        ("(even) order", 7),
+        ("(even)(order)", 6),
+        ("even true", 5),
+        ("~", 1),
         ("~ & even", 2),
-        ("(~)", 2),
-        ("even & ()", 8),
-        ("even 'or' prime", 5),
+        ("even ~", 5),
+        ("()", 1),
+        ("even & )", 7),
+        ("even)", 4),
+        ("(even", 0),
+        ("(even & (order)", 0),
+        ("even & (order", 7),
+        ("even $ order", 5),
+        ("even & #order", 7),
+        ("even-order", 4),
+        ("even == order", 5),
+        ("even,order", 4),
+        ("'even'", 0),
     ],
 )
-def test_syntax_errors_give_their_position(text: str, position: int) -> None:
-    with pytest.raises(PropositionError, match=rf"at position {position}:"):
+def test_syntax_errors_name_their_position(text: str, position: int) -> None:
+    expected = rf"^syntax error in {re.escape(repr(text))} at position {position}: "
+    with pytest.raises(PropositionError, match=expected):
         Proposition(text, LITERALS)
 
 
-def test_unknown_literal_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(PropositionError, match=r"'primes' \(did you mean prime\?\)") as caught:
-        Proposition("even & primes", LITERALS)
-    assert all(name in str(caught.value) for name in LITERALS)
-
-
-@pytest.mark.parametrize("text", ["~" * 3000 + "even", "(" * 3000 + "even" + ")" * 3000])
-def test_deep_nesting_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(PropositionError):
-        holds = Proposition(text, LITERALS).holds(torch.tensor(TRUTH_TABLE))
-        assert holds.tolist() == [row[0] for row in TRUTH_TABLE]
-
-
-@settings(max_examples=2000, derandomize=True, deadline=None)
-@given(
-    st.lists(
-        st.sampled_from(["even", "prime", "&", "|", "~", "(", ")", " ", "not", "or", "1", "é", "$"])
-        | st.characters(),
-        max_size=12,
-    ).map("".join)
+@pytest.mark.parametrize(
+    ("text", "unknown", "close"),
+    [
+        ("evn & order", "evn", "even"),
+        ("even & wearing_hat", "wearing_hat", "Wearing_Hat"),
+        ("even & ~(order | noteven)", "noteven", "not_even"),
+    ],
 )
-def test_any_string_is_read_or_refused_cleanly(text: str) -> None:
-    with contextlib.suppress(PropositionError):
+def test_unknown_literals_are_answered_with_the_closest(
+    text: str, unknown: str, close: str
+) -> None:
+    with pytest.raises(PropositionError, match="unknown literal") as caught:
         Proposition(text, LITERALS)
+    message = str(caught.value)
+    assert f"'{unknown}'" in message
+    assert f"did you mean {close}?" in message
+    assert ", ".join(LITERALS) in message
 
 
-def test_five_literals_have_242_conjunctions() -> None:
-    queries = conjunctions(LITERALS, max_literals=5)
-    table = torch.tensor(TRUTH_TABLE)
-    truths = {tuple(query.holds(table).tolist()) for query in queries}
-    assert len(queries) == len(truths) == 242
-    assert sum(not query.has_negation for query in queries) == 31
-    assert len(conjunctions(LITERALS, max_literals=2)) == 5 * 2 + 10 * 4
+def test_unknown_literals_unlike_any_are_answered_with_all_known_ones() -> None:
+    with pytest.raises(PropositionError, match=", ".join(LITERALS)) as caught:
+        Proposition("even & xyz", LITERALS)
+    assert "did you mean" not in str(caught.value)
 
 
-def test_negation_is_found_wherever_it_stands() -> None:
-    assert Proposition("even | (prime & not has_loop)", LITERALS).has_negation
-    assert not Proposition("even | (prime & has_loop)", LITERALS).has_negation
+@pytest.mark.parametrize(
+    "text",
+    [
+        "~" * 3000 + "even",
+        "not " * 3000 + "even",
+        "(" * 3000 + "even" + ")" * 3000,
+        "~(" * 3000 + "even" + ")" * 3000,
+        "even & (order | " * 3000 + "even" + ")" * 3000,
+    ],
+    ids=["signs", "words", "parentheses", "negated parentheses", "alternating"],
+)
+def test_deep_nesting_is_read_or_refused(text: str) -> None:
+    try:
+        held = Proposition(text, LITERALS).holds(TABLE).tolist()
+    except PropositionError:
+        return
+    assert held == [row[0] for row in ROWS]
+
+
+def test_long_flat_propositions_are_read() -> None:
+    text = " & ".join(["even", "~order"] * 2000)
+    held = Proposition(text, LITERALS).holds(TABLE).tolist()
+    assert held == [row[0] and not row[2] for row in ROWS]
+
+
+FRAGMENTS = [*"&|~()[]!+*^$.,:;-=<>'\"\\/#_@%?{}01 \t\n\0é٣∧"]
+WORDS = [*LITERALS, "not", "and", "or", "true", "false", "NOT", "a", "x1"]
+
+
+@settings(derandomize=True, deadline=None, max_examples=2000)
+@given(st.lists(st.sampled_from([*FRAGMENTS, *WORDS, *WORDS, *"&|~() "]), max_size=12).map("".join))
+def test_junk_is_read_or_refused(text: str) -> None:
+    try:
+        proposition = Proposition(text, LITERALS)
+    except PropositionError:
+        return
+    assert proposition.holds(TABLE).shape == (len(TABLE),)
