@@ -17,6 +17,7 @@ from src.instantiate import instantiate
 from src.modules.subspace import SubspaceModule
 
 CONFIG_KEY = "config"
+ALLOWED_TARGETS = ("src.", "torch.nn.")
 PARTS = ("dataset", "encoder", "loss", "optimizer", "module")
 
 
@@ -55,7 +56,7 @@ def load_checkpoint(path: str) -> tuple[DictConfig, ImageDataModule, SubspaceMod
     """Rebuild config, data module (not yet set up) and module, with weights and subspaces.
 
     Nothing of the file is executed: it is read as plain tensors and values, and its config may name
-    classes of this project only.
+    classes of this project and of torch.nn only.
 
     Raises:
         CheckpointError: If the file is missing, unreadable or not a checkpoint of this project.
@@ -64,7 +65,7 @@ def load_checkpoint(path: str) -> tuple[DictConfig, ImageDataModule, SubspaceMod
     config = OmegaConf.create(checkpoint[CONFIG_KEY])
     for part in PARTS:
         for target in _targets(config[part]):
-            if not target.startswith("src."):
+            if not target.startswith(ALLOWED_TARGETS):
                 raise CheckpointError(f"{path}: its config asks for {target!r}, which is refused")
     data = instantiate(config.dataset)
     state = checkpoint["state_dict"]

@@ -25,7 +25,7 @@ def retrieve(config: DictConfig) -> None:
         raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
     _, data, module = load_checkpoint(config.ckpt_path)
     query = Proposition(str(config.query), module.literals)
-    mask = query.holds(module.subspaces.minterms).unsqueeze(0)
+    mask = query.holds(module.readout.minterms).unsqueeze(0)
     if not mask.any():
         raise ValueError(f"no minterm of the training set satisfies {query.text!r}")
 
@@ -36,8 +36,8 @@ def retrieve(config: DictConfig) -> None:
     assert batches is not None
     embeddings = torch.cat([embeddings for embeddings in batches if isinstance(embeddings, Tensor)])
 
-    scores = module.subspaces.scores(embeddings, mask, module.score)
-    probabilities = module.subspaces.proposition_probabilities(embeddings, mask)[:, 0]
+    scores = module.score(embeddings, [query])
+    probabilities = module.readout.proposition_probabilities(embeddings, mask)[:, 0]
     best = top_k(scores, config.top_k)[:, 0]
     split = data.splits[config.split]
     relevant = query.holds(split.labels)

@@ -18,9 +18,11 @@ from src.metrics.spectral import Spectrum, compare_spectrum
 from src.optimizers import OptimizerFactory
 from src.subspaces.minterms import MintermSubspaces, ScoreKind, find_minterms
 from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
-from src.subspaces.propositions import conjunctions
+from src.subspaces.propositions import Proposition, conjunctions
+from src.subspaces.readouts import MintermReadout, SigmoidReadout, SoftmaxReadout
 
 LabelCoding = Literal["literals", "minterms"]
+Readout = Literal["subspaces", "softmax", "sigmoid"]
 
 TOP_K = 10  # of precision@10; a query with fewer positives could not reach 1
 
@@ -33,7 +35,7 @@ class Evaluation(NamedTuple):
 
 
 class SubspaceModule(pl.LightningModule):
-    """An encoder trained with the nuclear-norm loss, and the minterm subspaces fitted on it.
+    """An encoder, the loss that trains it, and the minterm subspaces fitted on its embeddings.
 
     Each validation goes through the training split once, in evaluation mode, and fits the subspaces
     on all of it; they are saved with the weights, so that a checkpoint answers propositions.
@@ -46,9 +48,12 @@ class SubspaceModule(pl.LightningModule):
         literals: Names of the label columns.
         minterms: (M, C), the minterms of the training split.
         batch_size: Images in a training batch, for which spectra are stated.
+        readout: What answers for the model: the `subspaces`; or, for baselines, the `softmax` of
+            embeddings as logits of minterms, or the `sigmoid` of embeddings as logits of literals.
         label_coding: What the loss sees as labels: the `literals` themselves, (N, C), or
             indicators of `minterms`, (N, M), for which the labels of any batch have full rank.
-        score: Retrieval score, `sum` or `projector`, see `MintermSubspaces.scores`.
+        score: Retrieval score of subspaces, `sum` or `projector`, see `MintermSubspaces.scores`;
+            other readouts score by the probability of a proposition.
         max_query_literals: Retrieval is evaluated on all conjunctions of up to this many literals.
 
     Raises:
@@ -58,12 +63,13 @@ class SubspaceModule(pl.LightningModule):
     def __init__(
         self,
         encoder: Encoder,
-        loss: NuclearNormLoss,
+        loss: nn.Module,
         optimizer: OptimizerFactory,
         normalize: nn.Module,
         literals: Sequence[str],
         minterms: Tensor,
         batch_size: int,
+        readout: Readout,
         label_coding: LabelCoding,
         score: ScoreKind,
         max_query_literals: int,
@@ -71,16 +77,17 @@ class SubspaceModule(pl.LightningModule):
         super().__init__()
         if max_query_literals < 1:
             raise ValueError(f"max_query_literals must be at least 1, not {max_query_literals}")
-        _check_embedding_dim(encoder.embedding_dim, minterms, label_coding)
+        _check_embedding_dim(encoder.embedding_dim, minterms, label_coding, readout)
 
         self.encoder = encoder
         self.loss = loss
         self.normalize = normalize
         self.subspaces = MintermSubspaces(minterms, encoder.embedding_dim)
+        self.readout = _build_readout(readout, self.subspaces)
         self.literals = tuple(literals)
         self.batch_size = batch_size
         self.label_coding = label_coding
-        self.score: ScoreKind = score
+        self.score_kind: ScoreKind = score
         self.queries = conjunctions(literals, max_query_literals)
         self.optimizer = optimizer
         self.collector = EmbeddingCollector()
@@ -100,13 +107,20 @@ class SubspaceModule(pl.LightningModule):
         # A minterm that training does not have gets no indicator.
         return one_hot(index + 1, len(self.subspaces.minterms) + 1)[:, 1:]
 
+    def score(self, embeddings: Tensor, queries: Sequence[Proposition]) -> Tensor:
+        """Retrieval scores of embeddings (N, D) for Q queries: (N, Q), higher is better."""
+        masks = torch.stack([query.holds(self.readout.minterms) for query in queries])
+        if isinstance(self.readout, MintermSubspaces):
+            return self.readout.scores(embeddings, masks, self.score_kind)
+        return self.readout.proposition_probabilities(embeddings, masks)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return self.optimizer(self.parameters(), int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         embeddings = self(batch.images)
         try:
-            loss = self.loss(embeddings, self.encode_labels(batch.labels))
+            loss = self.loss(embeddings, self.encode_labels(batch.labels).to(embeddings.dtype))
         except NonFiniteEmbeddingsError as error:
             where = f"epoch {self.current_epoch}, step {self.global_step}, batch {batch_idx}"
             raise NonFiniteEmbeddingsError(
@@ -146,16 +160,13 @@ class SubspaceModule(pl.LightningModule):
         collected = self.collector.compute()
         self.collector.reset()
         embeddings, labels, _ = collected
-        subspaces = self.subspaces
-        masks = torch.stack([query.holds(subspaces.minterms) for query in self.queries])
+        subspaces, readout = self.subspaces, self.readout
         relevance = torch.stack([query.holds(labels) for query in self.queries], dim=1)
         negated = torch.tensor([query.has_negation for query in self.queries], device=self.device)
 
-        retrieval = evaluate_retrieval(
-            subspaces.scores(embeddings, masks, self.score), relevance, TOP_K
-        )
-        correct = (subspaces.predict(embeddings) == labels).all(dim=1)
-        literal_auprc = average_precision(subspaces.literal_probabilities(embeddings), labels)
+        retrieval = evaluate_retrieval(self.score(embeddings, self.queries), relevance, TOP_K)
+        correct = (readout.predict(embeddings) == labels).all(dim=1)
+        literal_auprc = average_precision(readout.literal_probabilities(embeddings), labels)
         metrics = {
             "minterm_accuracy": float(correct.double().mean()),
             "literal_auprc": float(literal_auprc.nanmean()),
@@ -172,6 +183,8 @@ class SubspaceModule(pl.LightningModule):
         return Evaluation(collected, retrieval)
 
     def _log_spectrum(self, stage: str, collected: CollectedEmbeddings) -> None:
+        if not isinstance(self.loss, NuclearNormLoss):
+            return
         codes = self.encode_labels(collected.labels)
         gram = gram_matrix(collected.embeddings, codes) * self.batch_size / len(codes)
         spectrum = compare_spectrum(gram, codes.shape[1], self.loss.alpha, self.loss.beta)
@@ -188,7 +201,26 @@ class SubspaceModule(pl.LightningModule):
         self.log_dict(values, sync_dist=True)
 
 
-def _check_embedding_dim(embedding_dim: int, minterms: Tensor, label_coding: LabelCoding) -> None:
+def _build_readout(readout: Readout, subspaces: MintermSubspaces) -> MintermReadout:
+    if readout == "softmax":
+        return SoftmaxReadout(subspaces.minterms)
+    if readout == "sigmoid":
+        return SigmoidReadout(subspaces.minterms.shape[1])
+    return subspaces
+
+
+def _check_embedding_dim(
+    embedding_dim: int, minterms: Tensor, label_coding: LabelCoding, readout: Readout
+) -> None:
+    if readout != "subspaces":
+        needed = minterms.shape[0] if readout == "softmax" else minterms.shape[1]
+        if embedding_dim != needed:
+            what = "minterm" if readout == "softmax" else "literal"
+            raise ValueError(
+                f"a {readout} readout takes one dimension for each {what}, not {embedding_dim}; "
+                f"set encoder.embedding_dim={needed}"
+            )
+        return
     needed = len(minterms)
     if label_coding == "literals":
         needed = int(torch.linalg.matrix_rank(minterms.double()))

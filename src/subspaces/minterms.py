@@ -17,11 +17,12 @@ Reference:
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch import distributed as dist
 from torch.nn.functional import normalize
 
 from src.subspaces.projectors import span_projectors
+from src.subspaces.readouts import MintermReadout
 
 ScoreKind = Literal["sum", "projector"]
 
@@ -48,7 +49,7 @@ def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
     return torch.where(agreement == labels.shape[1], index, -1)
 
 
-class MintermSubspaces(nn.Module):
+class MintermSubspaces(MintermReadout):
     """Directions of minterms: accumulated over batches, fitted, and queried.
 
     The fitted directions are buffers, so that a checkpoint of any module that holds this one can
@@ -68,16 +69,14 @@ class MintermSubspaces(nn.Module):
         >>> scores = subspaces.scores(embeddings, mask, "projector")
     """
 
-    minterms: Tensor  # (M, C), bool
     counts: Tensor  # (M,), training images of each minterm
     directions: Tensor  # (M, D), unit rows, zero for a minterm without images
     _moments: Tensor  # (M, D, D), accumulated so far
     _moment_counts: Tensor  # (M,)
 
     def __init__(self, minterms: Tensor, embedding_dim: int) -> None:
-        super().__init__()
+        super().__init__(minterms)
         num_minterms = len(minterms)
-        self.register_buffer("minterms", minterms.bool())
         self.register_buffer("counts", torch.zeros(num_minterms, dtype=torch.int64))
         directions = torch.zeros(num_minterms, embedding_dim, dtype=torch.float64)
         self.register_buffer("directions", directions)
@@ -133,26 +132,6 @@ class MintermSubspaces(nn.Module):
         totals = energies.sum(dim=1, keepdim=True)
         uniform = (self.counts > 0) / (self.counts > 0).sum()
         return torch.where(totals > 0, energies / totals, uniform)
-
-    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
-        """Probability of every literal for embeddings (N, D): (N, C)."""
-        return self.proposition_probabilities(embeddings, self.minterms.T)
-
-    def proposition_probabilities(self, embeddings: Tensor, masks: Tensor) -> Tensor:
-        """Probability of propositions.
-
-        Args:
-            embeddings: (N, D).
-            masks: (Q, M), the minterms that satisfy each proposition.
-
-        Returns:
-            (N, Q).
-        """
-        return self.minterm_probabilities(embeddings) @ masks.double().T
-
-    def predict(self, embeddings: Tensor) -> Tensor:
-        """Labels of the most probable minterm of embeddings (N, D): (N, C), bool."""
-        return self.minterms[self.minterm_probabilities(embeddings).argmax(dim=1)]
 
     def scores(self, embeddings: Tensor, masks: Tensor, kind: ScoreKind) -> Tensor:
         """Retrieval scores of propositions, higher for better matches.

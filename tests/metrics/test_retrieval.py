@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from src.metrics.retrieval import average_precision, evaluate_retrieval, precision_at_k
+from src.metrics.retrieval import average_precision, evaluate_retrieval, precision_at_k, top_k
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/authors_reference.json").read_text())[
     "inference_case"
@@ -34,9 +34,12 @@ def random_relevance(num: int, queries: int, seed: int) -> np.ndarray:
     return generator.random((num, queries)) < generator.random(queries)
 
 
+def plain_top_k(scores: np.ndarray, k: int) -> list[int]:
+    return sorted(range(len(scores)), key=lambda item: -scores[item])[:k]  # sorted is stable
+
+
 def plain_precision(scores: np.ndarray, relevance: np.ndarray, k: int) -> float:
-    best = sorted(range(len(scores)), key=lambda item: -scores[item])[:k]  # sorted is stable
-    return sum(bool(relevance[item]) for item in best) / k
+    return sum(bool(relevance[item]) for item in plain_top_k(scores, k)) / k
 
 
 # Average precision
@@ -96,7 +99,7 @@ def test_average_precision_without_relevant_items_is_nan() -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(num=st.integers(1, 40), levels=LEVELS, k=st.integers(1, 45), seed=SEEDS)
-def test_precision_at_k_is_that_of_a_stable_sort(
+def test_the_best_k_are_those_of_a_stable_sort(
     num: int, levels: int | None, k: int, seed: int
 ) -> None:
     scores = random_scores(num, 3, levels, seed)
@@ -105,6 +108,8 @@ def test_precision_at_k_is_that_of_a_stable_sort(
     expected = [plain_precision(scores[:, q], relevance[:, q], k) for q in range(3)]
     assert actual.dtype == torch.float64
     assert actual.tolist() == pytest.approx(expected, abs=1e-12)
+    best = [plain_top_k(scores[:, q], k) for q in range(3)]
+    assert top_k(torch.from_numpy(scores), k).T.tolist() == best
 
 
 def test_items_that_are_missing_count_as_misses() -> None:

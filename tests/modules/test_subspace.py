@@ -22,6 +22,7 @@ def build(label_coding: LabelCoding, embedding_dim: int = 8) -> SubspaceModule:
         literals=["a", "b", "c"],
         minterms=MINTERMS,
         batch_size=4,
+        readout="subspaces",
         label_coding=label_coding,
         score="sum",
         max_query_literals=2,

@@ -1,0 +1,103 @@
+"""Canvases that hold several garments: which of five kinds are there?"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from src.data.mnist import FashionMnist
+from src.data.images import LabelledImages
+
+ALL_CLASSES = FashionMnist.literals
+
+# How often each literal is true: as uneven as the attributes of CelebA.
+FREQUENCIES = {"Sneaker": 0.5, "Trouser": 0.35, "Bag": 0.2, "Dress": 0.12, "Sandal": 0.07}
+DISTRACTOR = 0.3  # how often a cell that is left holds a garment of another kind
+ROWS, COLUMNS, CELL = 2, 3, 14
+
+
+class FashionSets(FashionMnist):
+    """28 x 42 canvases of six cells, each empty or holding a FashionMNIST image at half size.
+
+    The literals say which of five classes occur, so that there are up to 32 minterms, the rarest in
+    one of some 10,000 canvases. Canvases are made from `split_seed`; those for training from
+    official training images and those for the test from official test images.
+
+    Args:
+        canvases: Number of canvases for training and validation; a fifth as many for the test.
+        root, validation, batch_size, minterms_per_batch, seed, split_seed: As in `FashionMnist`.
+    """
+
+    literals: ClassVar = tuple(FREQUENCIES)
+    example_queries: ClassVar = (
+        "Bag & ~Sneaker",
+        "Dress | Sandal",
+        "Trouser & Sneaker & ~Bag",
+    )
+    image_shape: ClassVar = (1, ROWS * CELL, COLUMNS * CELL)
+    mean: ClassVar = (0.12,)
+    std: ClassVar = (0.25,)
+
+    def __init__(
+        self,
+        canvases: int,
+        root: str,
+        validation: int,
+        batch_size: int,
+        minterms_per_batch: int | None,
+        seed: int,
+        split_seed: int,
+    ) -> None:
+        super().__init__(root, validation, batch_size, minterms_per_batch, seed, split_seed)
+        self.canvases = canvases
+
+    def label(self, classes: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(classes, len(ALL_CLASSES))
+
+    def load(self) -> Mapping[str, LabelledImages]:
+        folder = self._find_folder()
+        generator = torch.Generator().manual_seed(self.split_seed)
+        sources = {name: self._read_split(folder, name) for name in ("train", "test")}
+        train = draw_canvases(sources["train"], self.canvases, generator)
+        test = draw_canvases(sources["test"], self.canvases // 5, generator)
+        train, val = train.split(self.validation, self.split_seed)
+        return {"train": train, "val": val, "test": test}
+
+
+def draw_canvases(
+    source: LabelledImages, number: int, generator: torch.Generator
+) -> LabelledImages:
+    """Compose canvases from FashionMNIST images with one-hot labels.
+
+    Args:
+        source: Images (N, 1, 28, 28) with labels (N, 10).
+        number: Canvases to make.
+        generator: Of which garments occur, which image of each, and where.
+    """
+    cells = ROWS * COLUMNS
+    thumbnails = avg_pool2d(source.images.float(), 2).round().to(torch.uint8).squeeze(1)
+    classes = source.labels.int().argmax(dim=1)
+    frequencies = torch.tensor(list(FREQUENCIES.values()))
+    present = torch.rand(number, len(frequencies), generator=generator) < frequencies
+
+    # Column c of `kinds` holds the class in the c-th garment of a canvas, -1 for none.
+    named = torch.tensor([ALL_CLASSES.index(name) for name in FREQUENCIES])
+    others = torch.tensor([c for c in range(len(ALL_CLASSES)) if c not in named.tolist()])
+    kinds = torch.full((number, cells), -1)
+    kinds[:, : len(named)] = torch.where(present, named, -1)
+    distracted = torch.rand(number, cells, generator=generator) < DISTRACTOR
+    distractors = others[torch.randint(len(others), (number, cells), generator=generator)]
+    kinds = torch.where((kinds < 0) & distracted, distractors, kinds)
+    places = torch.rand(number, cells, generator=generator).argsort(dim=1)
+    kinds = kinds.gather(1, places)
+
+    garments = torch.zeros(number, cells, CELL, CELL, dtype=torch.uint8)
+    for kind in range(len(ALL_CLASSES)):
+        wanted = kinds == kind
+        members = (classes == kind).nonzero().flatten()
+        chosen = torch.randint(len(members), (int(wanted.sum()),), generator=generator)
+        garments[wanted] = thumbnails[members[chosen]]
+    canvases = garments.view(number, ROWS, COLUMNS, CELL, CELL).transpose(2, 3)
+    return LabelledImages(canvases.reshape(number, 1, ROWS * CELL, COLUMNS * CELL), present)

@@ -1,0 +1,130 @@
+"""Labelled images in memory, cut into whole batches, and the data module that serves them."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
+from src.subspaces.minterms import distinct_minterms, find_minterms
+
+
+EVAL_BATCH_SIZE = 512  # of passes without gradients; results do not depend on it
+
+
+class ImageBatch(NamedTuple):
+    """What a data loader yields."""
+
+    images: Tensor  # (N, channels, height, width), uint8
+    labels: Tensor  # (N, C), bool
+    indices: Tensor  # (N,), int64, positions in the split
+
+
+class LabelledImages(Dataset[ImageBatch]):
+    """A split: images with their labels.
+
+    Args:
+        images: (N, channels, height, width), uint8.
+        labels: (N, C), nonzero where a literal is true.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        assert len(images) == len(labels)
+        self.images = images
+        self.labels = labels.bool()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: Sequence[int]) -> ImageBatch:
+        """Cut a whole batch at once."""
+        chosen = torch.as_tensor(indices)
+        return ImageBatch(self.images[chosen], self.labels[chosen], chosen)
+
+    def split(self, held_out: int, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
+        """Part at random into all but `held_out` images, and those."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
+        kept, held = (part.sort().values for part in order.split([len(self) - held_out, held_out]))
+        return (
+            LabelledImages(self.images[kept], self.labels[kept]),
+            LabelledImages(self.images[held], self.labels[held]),
+        )
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Base of all image sets: a subclass names its literals and loads its splits.
+
+    Args:
+        batch_size: Images in a batch, over all processes together.
+        minterms_per_batch: None for random batches; otherwise every training batch holds this many
+            distinct minterms in equal shares (`MintermSampler`).
+        seed: Of the order of training batches.
+        split_seed: Of splits that are drawn here, apart from the seed of the run, so that runs
+            share them.
+
+    Raises:
+        ValueError: If the batch size does not fit the set, its minterms or the processes.
+    """
+
+    literals: ClassVar[tuple[str, ...]]
+    example_queries: ClassVar[tuple[str, ...]]  # shown in the report
+    image_shape: ClassVar[tuple[int, int, int]]  # channels, height, width
+    mean: ClassVar[tuple[float, ...]]  # per channel, of pixels in [0, 1]
+    std: ClassVar[tuple[float, ...]]
+
+    def __init__(
+        self, batch_size: int, minterms_per_batch: int | None, seed: int, split_seed: int
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        self.batch_size = batch_size
+        self.minterms_per_batch = minterms_per_batch
+        self.seed = seed
+        self.split_seed = split_seed
+        self.splits: Mapping[str, LabelledImages] = {}
+
+    def load(self) -> Mapping[str, LabelledImages]:
+        """Return the splits `train`, `val` and `test`."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        if not self.splits:
+            self.splits = self.load()
+            self._train_sampler()  # say now, not after the model is built, if it does not fit
+
+    @property
+    def minterms(self) -> Tensor:
+        """The minterms of the training split, (M, C), bool."""
+        return distinct_minterms(self.splits["train"].labels)
+
+    def train_dataloader(self) -> DataLoader[ImageBatch]:
+        return DataLoader(self.splits["train"], sampler=self._train_sampler(), batch_size=None)
+
+    def val_dataloader(self) -> list[DataLoader[ImageBatch]]:
+        """The training split once through, to fit the subspaces on, then the validation split."""
+        return [self.split_dataloader("train"), self.split_dataloader("val")]
+
+    def test_dataloader(self) -> DataLoader[ImageBatch]:
+        return self.split_dataloader("test")
+
+    def split_dataloader(self, split: str) -> DataLoader[ImageBatch]:
+        """A split in order, every image once."""
+        if split not in self.splits:
+            raise ValueError(f"split must be one of {', '.join(self.splits)}, not {split!r}")
+        images = self.splits[split]
+        sampler = SequentialSampler(len(images), EVAL_BATCH_SIZE, *self._rank_and_world_size())
+        return DataLoader(images, sampler=sampler, batch_size=None)
+
+    def _train_sampler(self) -> EpochSampler:
+        train, place = self.splits["train"], self._rank_and_world_size()
+        if self.minterms_per_batch is None:
+            return RandomSampler(len(train), self.batch_size, self.seed, *place)
+        index = find_minterms(train.labels, self.minterms)
+        return MintermSampler(index, self.batch_size, self.minterms_per_batch, self.seed, *place)
+
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

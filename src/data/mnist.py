@@ -1,0 +1,120 @@
+"""MNIST and FashionMNIST, from the IDX files as they are published."""
+
+import gzip
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+from torchvision import datasets
+
+from src.data.images import ImageDataModule, LabelledImages
+from src.data.missing import MissingDataError
+
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+class Mnist(ImageDataModule):
+    """28 x 28 grey digits: 60,000 for training, 10,000 for the test, one literal per class.
+
+    Args:
+        root: Folder of all data sets; torchvision's layout below it, gzipped or not.
+        validation: Training images held out for validation.
+        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
+    """
+
+    literals: ClassVar[tuple[str, ...]] = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    example_queries: ClassVar = ("three", "three | eight", "~(one | seven) & ~four")
+    image_shape: ClassVar = (1, 28, 28)
+    mean: ClassVar = (0.1307,)
+    std: ClassVar = (0.3081,)
+    source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
+    system_folder: ClassVar[Path | None] = None  # where a distribution's package puts the files
+
+    def __init__(
+        self,
+        root: str,
+        validation: int,
+        batch_size: int,
+        minterms_per_batch: int | None,
+        seed: int,
+        split_seed: int,
+    ) -> None:
+        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
+        self.root = root
+        self.validation = validation
+
+    def load(self) -> Mapping[str, LabelledImages]:
+        folder = self._find_folder()
+        train, test = (self._read_split(folder, name) for name in ("train", "test"))
+        train, val = train.split(self.validation, self.split_seed)
+        return {"train": train, "val": val, "test": test}
+
+    def label(self, classes: Tensor) -> Tensor:
+        """Labels (N, C) of class numbers (N,)."""
+        return one_hot(classes, len(self.literals))
+
+    def _read_split(self, folder: Path, split: str) -> LabelledImages:
+        images, classes = (read_idx(folder / name) for name in FILES[split])
+        return LabelledImages(images.unsqueeze(1), self.label(classes.long()))
+
+    def _find_folder(self) -> Path:
+        name = self.source.__name__
+        folder = Path(self.root) / name / "raw"
+        looked = [folder] if self.system_folder is None else [folder, self.system_folder]
+        for candidate in looked:
+            if all(_stored(candidate / file) for files in FILES.values() for file in files):
+                return candidate
+        raise MissingDataError(
+            f"no {name} in {' or '.join(map(str, looked))} (four files such as {FILES['train'][0]}.gz)",
+            f"torchvision.datasets.{name}({self.root!r}, download=True) fetches it",
+        )
+
+
+class FashionMnist(Mnist):
+    """28 x 28 grey garments: 60,000 for training, 10,000 for the test, one literal per class.
+
+    Also found where Debian's package `dataset-fashion-mnist` puts it.
+    """
+
+    literals: ClassVar[tuple[str, ...]] = (
+        "T_shirt",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle_boot",
+    )
+    example_queries: ClassVar = ("Dress", "Sneaker | Ankle_boot", "~Bag & ~(Coat | Pullover | Shirt)")
+    mean: ClassVar = (0.5,)
+    std: ClassVar = (0.5,)
+    source: ClassVar = datasets.FashionMNIST
+    system_folder: ClassVar = Path("/usr/share/datasets/fashion-mnist")
+
+
+def read_idx(path: Path) -> Tensor:
+    """Read an IDX file of bytes, gzipped (with `.gz` after its name) or not."""
+    stored = _stored(path)
+    assert stored is not None
+    data = gzip.decompress(stored.read_bytes()) if stored.suffix == ".gz" else stored.read_bytes()
+    dimensions = data[3]
+    shape = np.frombuffer(data, ">u4", dimensions, offset=4)
+    values = np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions)
+    if data[:3] != b"\0\0\x08" or len(values) != np.prod(shape, dtype=np.int64):
+        raise ValueError(f"{stored} is damaged: {len(values)} bytes where {shape.tolist()} are due")
+    return torch.from_numpy(values.reshape(shape).copy())
+
+
+def _stored(path: Path) -> Path | None:
+    candidates = (path, path.with_name(path.name + ".gz"))
+    return next((candidate for candidate in candidates if candidate.exists()), None)

@@ -1,0 +1,145 @@
+"""Samplers that yield whole batches of indices, the same for every process count.
+
+Each draws the global batch from (seed, epoch) alone and gives a process its share of it, so that an
+epoch can be repeated or resumed, and more processes see the same batches. They go to
+`DataLoader(dataset, sampler=..., batch_size=None)`.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Sampler
+
+Batch = list[int]
+
+
+class EpochSampler(Sampler[Batch]):
+    """Base of the training samplers: a seeded generator per epoch and this process's share.
+
+    Args:
+        seed: Of all randomness.
+        rank: Index of this process.
+        world_size: Number of processes; it must divide the batch size.
+        batch_size: Images in a global batch.
+        num_batches: Batches in an epoch.
+
+    Raises:
+        ValueError: If the batch size cannot be shared evenly, or the set has fewer images.
+    """
+
+    def __init__(
+        self, batch_size: int, num_batches: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if batch_size % world_size:
+            raise ValueError(f"batch_size {batch_size} is not a multiple of {world_size} processes")
+        if num_batches == 0:
+            raise ValueError(f"batch_size {batch_size} is larger than the training set")
+        self.batch_size = batch_size
+        self.num_batches = num_batches
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.draw(np.random.default_rng([self.seed, self.epoch])):
+            assert len(batch) == self.batch_size
+            yield batch[self.rank :: self.world_size].tolist()
+
+    def draw(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        """Yield the global batches of an epoch, each (batch_size,)."""
+        raise NotImplementedError
+
+
+class RandomSampler(EpochSampler):
+    """Random permutation of all images, cut into full batches; the remainder is left out."""
+
+    def __init__(
+        self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__(batch_size, num_images // batch_size, seed, rank, world_size)
+        self.num_images = num_images
+
+    def draw(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        order = generator.permutation(self.num_images)
+        yield from np.split(order[: self.num_batches * self.batch_size], self.num_batches)
+
+
+class MintermSampler(EpochSampler):
+    """Batches of a few minterms with equally many images of each.
+
+    With as many minterms in a batch as there are literals, the labels of a batch can have a rank
+    equal to its number of minterms, as the theorem of the paper asks. Every batch draws its minterms
+    without replacement. Images of a minterm are drawn in a random order and again from the start
+    when they run out, so that rare minterms repeat.
+
+    Args:
+        minterm_index: (N,), the minterm of every image.
+        batch_size: Images in a global batch, a multiple of `minterms_per_batch`.
+        minterms_per_batch: Distinct minterms in a batch.
+        seed, rank, world_size: As in `EpochSampler`.
+
+    Raises:
+        ValueError: If the numbers do not fit.
+    """
+
+    def __init__(
+        self,
+        minterm_index: Tensor,
+        batch_size: int,
+        minterms_per_batch: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(batch_size, len(minterm_index) // batch_size, seed, rank, world_size)
+        index = minterm_index.numpy()
+        self.members = [np.flatnonzero(index == minterm) for minterm in np.unique(index)]
+        if not 1 <= minterms_per_batch <= len(self.members):
+            raise ValueError(
+                f"minterms_per_batch must be between 1 and {len(self.members)}, the minterms of "
+                f"the training set, not {minterms_per_batch}"
+            )
+        if batch_size % minterms_per_batch:
+            raise ValueError(
+                f"batch_size {batch_size} is not a multiple of minterms_per_batch "
+                f"{minterms_per_batch}: use {batch_size - batch_size % minterms_per_batch}"
+            )
+        self.minterms_per_batch = minterms_per_batch
+
+    def draw(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
+        streams = [_repeat_shuffled(members, generator) for members in self.members]
+        images_each = self.batch_size // self.minterms_per_batch
+        for _ in range(self.num_batches):
+            chosen = generator.choice(len(streams), self.minterms_per_batch, replace=False)
+            yield np.array([next(streams[minterm]) for minterm in chosen for _ in range(images_each)])
+
+
+class SequentialSampler(Sampler[Batch]):
+    """All images in order, each exactly once over all processes; last batches may be smaller."""
+
+    def __init__(
+        self, num_images: int, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.indices = range(rank, num_images, world_size)
+        self.batch_size = -(-batch_size // world_size)
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.indices), self.batch_size):
+            yield list(self.indices[start : start + self.batch_size])
+
+
+def _repeat_shuffled(members: np.ndarray, generator: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from generator.permutation(members)

@@ -1,0 +1,60 @@
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from src.data.digits import Digits
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    data = Digits(batch_size=128, minterms_per_batch=None, seed=0, split_seed=0)
+    data.setup()
+    return data
+
+
+def test_splits_hold_every_image_once(digits: Digits) -> None:
+    sizes = {name: len(split) for name, split in digits.splits.items()}
+    assert sizes == {"train": 1257, "val": 180, "test": 360}
+    images = torch.cat([split.images for split in digits.splits.values()]).flatten(1)
+    source = torch.from_numpy(load_digits().images).flatten(1)
+    levels = (images.double() * 16 / 255).round()
+    assert torch.equal(
+        torch.unique(levels, dim=0, return_counts=True)[1],
+        torch.unique(source, dim=0, return_counts=True)[1],
+    )
+
+
+def test_labels_state_what_is_true_of_a_digit(digits: Digits) -> None:
+    arithmetic = {
+        "even": lambda digit: digit % 2 == 0,
+        "prime": lambda digit: digit in (2, 3, 5, 7),
+        "at_least_five": lambda digit: digit >= 5,
+        "square": lambda digit: int(digit**0.5) ** 2 == digit,
+    }
+    source = load_digits()
+    digit_of = {image.tobytes(): digit for image, digit in zip(source.images, source.target, strict=True)}
+    for split in digits.splits.values():
+        levels = (split.images.squeeze(1).double() * 16 / 255).round().numpy()
+        for image, labels in zip(levels, split.labels, strict=True):
+            digit = int(digit_of[image.tobytes()])
+            for name, holds in arithmetic.items():
+                assert labels[digits.literals.index(name)] == holds(digit)
+
+
+def test_split_is_stratified_by_minterm_and_independent_of_the_run_seed(digits: Digits) -> None:
+    assert len(digits.minterms) == 8
+    shares = []
+    for split in digits.splits.values():
+        index = (split.labels[:, None] == digits.minterms).all(dim=2).double()
+        shares.append(index.mean(dim=0))
+    torch.testing.assert_close(shares[0], shares[2], atol=0.005, rtol=0)
+    torch.testing.assert_close(shares[0], shares[1], atol=0.01, rtol=0)
+    other = Digits(batch_size=128, minterms_per_batch=None, seed=1, split_seed=0)
+    other.setup()
+    assert torch.equal(other.splits["test"].images, digits.splits["test"].images)
+
+
+def test_normalization_constants_are_those_of_the_training_pixels(digits: Digits) -> None:
+    pixels = digits.splits["train"].images.double() / 255
+    assert pixels.mean().item() == pytest.approx(digits.mean[0], abs=2e-3)
+    assert pixels.std().item() == pytest.approx(digits.std[0], abs=2e-3)
