@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that scikit-learn ships, with five literals of arithmetic and shape."""
+"""The 1,797 handwritten digits that scikit-learn ships, with five literals."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -35,7 +35,9 @@ class Digits(ImageDataModule):
         digits = load_digits()
         # Grey levels are 0 to 16.
         images = torch.from_numpy(digits.images / 16 * 255).round().to(torch.uint8).unsqueeze(1)
-        has_literal = [[digit in DIGITS_WITH[name] for name in self.literals] for digit in range(10)]
+        has_literal = [
+            [digit in DIGITS_WITH[name] for name in self.literals] for digit in range(10)
+        ]
         labels = torch.tensor(has_literal)[digits.target]
 
         minterm = labels.unique(dim=0, return_inverse=True)[1]
@@ -46,4 +48,6 @@ class Digits(ImageDataModule):
             rest, test_size=2 / 3, stratify=minterm[rest], random_state=self.split_seed
         )
         splits = {"train": train, "val": val, "test": test}
-        return {name: LabelledImages(images[index], labels[index]) for name, index in splits.items()}
+        return {
+            name: LabelledImages(images[index], labels[index]) for name, index in splits.items()
+        }

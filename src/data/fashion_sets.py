@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from src.data.mnist import FashionMnist
 from src.data.images import LabelledImages
+from src.data.mnist import FashionMnist
 
 ALL_CLASSES = FashionMnist.literals
 

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader, Dataset
 from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
 from src.subspaces.minterms import distinct_minterms, find_minterms
 
-
 EVAL_BATCH_SIZE = 512  # of passes without gradients; results do not depend on it
 
 

@@ -29,7 +29,18 @@ class Mnist(ImageDataModule):
         batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
     """
 
-    literals: ClassVar[tuple[str, ...]] = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    literals: ClassVar[tuple[str, ...]] = (
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+    )
     example_queries: ClassVar = ("three", "three | eight", "~(one | seven) & ~four")
     image_shape: ClassVar = (1, 28, 28)
     mean: ClassVar = (0.1307,)
@@ -72,7 +83,7 @@ class Mnist(ImageDataModule):
             if all(_stored(candidate / file) for files in FILES.values() for file in files):
                 return candidate
         raise MissingDataError(
-            f"no {name} in {' or '.join(map(str, looked))} (four files such as {FILES['train'][0]}.gz)",
+            f"no {name} in {' or '.join(map(str, looked))}, four files like {FILES['train'][0]}.gz",
             f"torchvision.datasets.{name}({self.root!r}, download=True) fetches it",
         )
 
@@ -95,7 +106,11 @@ class FashionMnist(Mnist):
         "Bag",
         "Ankle_boot",
     )
-    example_queries: ClassVar = ("Dress", "Sneaker | Ankle_boot", "~Bag & ~(Coat | Pullover | Shirt)")
+    example_queries: ClassVar = (
+        "Dress",
+        "Sneaker | Ankle_boot",
+        "~Bag & ~(Coat | Pullover | Shirt)",
+    )
     mean: ClassVar = (0.5,)
     std: ClassVar = (0.5,)
     source: ClassVar = datasets.FashionMNIST

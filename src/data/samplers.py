@@ -77,9 +77,9 @@ class MintermSampler(EpochSampler):
     """Batches of a few minterms with equally many images of each.
 
     With as many minterms in a batch as there are literals, the labels of a batch can have a rank
-    equal to its number of minterms, as the theorem of the paper asks. Every batch draws its minterms
-    without replacement. Images of a minterm are drawn in a random order and again from the start
-    when they run out, so that rare minterms repeat.
+    equal to its number of minterms, as the theorem of the paper asks. Every batch draws its
+    minterms without replacement. Images of a minterm are drawn in a random order and again from the
+    start when they run out, so that rare minterms repeat.
 
     Args:
         minterm_index: (N,), the minterm of every image.
@@ -120,7 +120,9 @@ class MintermSampler(EpochSampler):
         images_each = self.batch_size // self.minterms_per_batch
         for _ in range(self.num_batches):
             chosen = generator.choice(len(streams), self.minterms_per_batch, replace=False)
-            yield np.array([next(streams[minterm]) for minterm in chosen for _ in range(images_each)])
+            yield np.array(
+                [next(streams[minterm]) for minterm in chosen for _ in range(images_each)]
+            )
 
 
 class SequentialSampler(Sampler[Batch]):

@@ -14,22 +14,21 @@ class ConvNet(Encoder):
 
     Args:
         image_shape: Channels, height and width, at least 6 x 6 pixels.
-        embedding_dim: D, the size of the output.
+        embedding_dim, radius: As in `Encoder`.
 
     Raises:
-        ValueError: If the images are too small or D is not positive.
+        ValueError: If the images are too small, or D or the radius is not positive.
     """
 
-    def __init__(self, image_shape: Sequence[int], embedding_dim: int) -> None:
-        super().__init__()
+    def __init__(
+        self, image_shape: Sequence[int], embedding_dim: int, radius: float | None = None
+    ) -> None:
+        super().__init__(embedding_dim, radius)
         channels, height, width = image_shape
         if min(height, width) < 6:
             raise ValueError(
                 f"ConvNet needs images of at least 6 x 6 pixels, not {height} x {width}"
             )
-        if embedding_dim < 1:
-            raise ValueError(f"embedding_dim must be at least 1, not {embedding_dim}")
-        self.embedding_dim = embedding_dim
         pooled = ((height - 4) // 2) * ((width - 4) // 2)
         self.layers = nn.Sequential(
             nn.Conv2d(channels, 32, kernel_size=3),
@@ -45,6 +44,5 @@ class ConvNet(Encoder):
             nn.Linear(128, embedding_dim),
         )
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, channels, height, width) to embeddings (N, D)."""
+    def features(self, images: Tensor) -> Tensor:
         return self.layers(images)

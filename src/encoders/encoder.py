@@ -1,9 +1,35 @@
 """What every encoder is."""
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 
 class Encoder(nn.Module):
-    """Maps images (N, channels, height, width), float32, to embeddings (N, D)."""
+    """Maps images to embeddings; a subclass provides `features`.
 
-    embedding_dim: int  # D
+    Args:
+        embedding_dim: D.
+        radius: Length that every embedding is scaled to; None leaves them as they are. Subspaces
+            see directions only, and with a fixed length so does the loss.
+
+    Raises:
+        ValueError: If D or the radius is not positive.
+    """
+
+    def __init__(self, embedding_dim: int, radius: float | None) -> None:
+        super().__init__()
+        if embedding_dim < 1:
+            raise ValueError(f"embedding_dim must be at least 1, not {embedding_dim}")
+        if radius is not None and radius <= 0:
+            raise ValueError(f"radius must be positive, or null for free lengths, not {radius}")
+        self.embedding_dim = embedding_dim
+        self.radius = radius
+
+    def features(self, images: Tensor) -> Tensor:
+        """Map images (N, channels, height, width), float32, to vectors (N, D) of any length."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, channels, height, width), float32, to embeddings (N, D)."""
+        features = self.features(images)
+        return features if self.radius is None else self.radius * normalize(features, dim=1)

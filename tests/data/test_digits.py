@@ -32,11 +32,11 @@ def test_labels_state_what_is_true_of_a_digit(digits: Digits) -> None:
         "square": lambda digit: int(digit**0.5) ** 2 == digit,
     }
     source = load_digits()
-    digit_of = {image.tobytes(): digit for image, digit in zip(source.images, source.target, strict=True)}
+    digit_of = dict(zip(map(bytes, source.images), source.target, strict=True))
     for split in digits.splits.values():
         levels = (split.images.squeeze(1).double() * 16 / 255).round().numpy()
         for image, labels in zip(levels, split.labels, strict=True):
-            digit = int(digit_of[image.tobytes()])
+            digit = int(digit_of[bytes(image)])
             for name, holds in arithmetic.items():
                 assert labels[digits.literals.index(name)] == holds(digit)
 

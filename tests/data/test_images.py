@@ -1,9 +1,9 @@
 import pytest
 import torch
+from torchvision.transforms import functional as reference
 
 from src.data.digits import Digits
 from src.data.normalize import Normalize
-from torchvision.transforms import functional as reference
 
 
 def test_loaders_cut_whole_batches() -> None:

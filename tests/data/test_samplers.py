@@ -147,7 +147,7 @@ def test_rare_minterms_repeat_and_are_drawn_as_often_as_any() -> None:
 
 @pytest.mark.parametrize("minterm", range(6))
 def test_images_of_a_minterm_run_out_before_they_repeat(minterm: int) -> None:
-    members = set(torch.nonzero(minterm == MINTERM_INDEX).flatten().tolist())
+    members = {image for image, own in enumerate(MINTERM_INDEX.tolist()) if own == minterm}
     # All minterms in every batch: 2 images of each in 7 batches
     batches = list(MintermSampler(MINTERM_INDEX, 12, 6, 0))
     drawn = [index for batch in batches for index in batch if index in members]
