@@ -58,7 +58,7 @@ def retrieve(config: DictConfig) -> None:
     path = Path(config.output_dir) / "retrieval.png"
     caption = f"{sum(hits)} of {len(hits)} right"
     ranks = range(1, len(best) + 1)
-    figure = retrieval_figure([query.text], [caption], [split.images[best]], [ranks], [hits])
+    figure = retrieval_figure([query.text], [caption], [split[best].images], [ranks], [hits])
     figure.savefig(path, dpi=130)
     console = Console()
     console.print(table)

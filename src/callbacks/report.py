@@ -97,7 +97,7 @@ class Report(Callback):
                 f"precision@{IMAGES_PER_QUERY} {relevant[:IMAGES_PER_QUERY].double().mean():.2f}; "
                 f"{int(relevant.sum())} of {len(relevant)} images answer it"
             )
-            images.append(test.images[indices[ranking].cpu()[shown]])
+            images.append(test[indices[ranking].cpu()[shown]].images)
             ranks.append((shown + 1).tolist())
             hits.append(relevant.cpu()[shown].tolist())
         return retrieval_figure(data.example_queries, captions, images, ranks, hits)

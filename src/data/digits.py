@@ -27,7 +27,7 @@ class Digits(ImageDataModule):
 
     literals: ClassVar = tuple(DIGITS_WITH)
     example_queries: ClassVar = ("prime & ~even", "square | (even & has_loop)", "at_least_five")
-    image_shape: ClassVar = (1, 8, 8)
+    image_shape = (1, 8, 8)
     mean: ClassVar = (0.3053,)
     std: ClassVar = (0.3760,)
 
@@ -48,6 +48,4 @@ class Digits(ImageDataModule):
             rest, test_size=2 / 3, stratify=minterm[rest], random_state=self.split_seed
         )
         splits = {"train": train, "val": val, "test": test}
-        return {
-            name: LabelledImages(images[index], labels[index]) for name, index in splits.items()
-        }
+        return {name: LabelledImages(images, labels, chosen) for name, chosen in splits.items()}

@@ -36,7 +36,7 @@ class FashionSets(FashionMnist):
         "Dress | Sandal",
         "Trouser & Sneaker & ~Bag",
     )
-    image_shape: ClassVar = (1, ROWS * CELL, COLUMNS * CELL)
+    image_shape = (1, ROWS * CELL, COLUMNS * CELL)
     mean: ClassVar = (0.12,)
     std: ClassVar = (0.25,)
 

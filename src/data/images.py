@@ -1,6 +1,7 @@
 """Labelled images in memory, cut into whole batches, and the data module that serves them."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import ClassVar, NamedTuple
 
 import pytorch_lightning as pl
@@ -23,34 +24,47 @@ class ImageBatch(NamedTuple):
 
 
 class LabelledImages(Dataset[ImageBatch]):
-    """A split: images with their labels.
+    """A split: images with their labels, or some of a larger collection, which is not copied.
 
     Args:
-        images: (N, channels, height, width), uint8.
+        images: (N, channels, height, width), uint8; may be memory-mapped.
         labels: (N, C), nonzero where a literal is true.
+        positions: (n,), which of them make up the split; all by default.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor | None = None) -> None:
         assert len(images) == len(labels)
-        self.images = images
-        self.labels = labels.bool()
+        self._images = images
+        self._positions = torch.arange(len(images)) if positions is None else positions
+        self.labels = labels[self._positions].bool()
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self._positions)
 
-    def __getitem__(self, indices: Sequence[int]) -> ImageBatch:
+    def __getitem__(self, indices: Sequence[int] | Tensor) -> ImageBatch:
         """Cut a whole batch at once."""
         chosen = torch.as_tensor(indices)
-        return ImageBatch(self.images[chosen], self.labels[chosen], chosen)
+        return ImageBatch(self._images[self._positions[chosen]], self.labels[chosen], chosen)
+
+    @property
+    def images(self) -> Tensor:
+        """All images of the split, in order and in memory."""
+        return self._images[self._positions]
 
     def split(self, held_out: int, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
         """Part at random into all but `held_out` images, and those."""
+        if not 0 < held_out < len(self):
+            raise ValueError(f"validation must be between 1 and {len(self) - 1}, not {held_out}")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-        kept, held = (part.sort().values for part in order.split([len(self) - held_out, held_out]))
-        return (
-            LabelledImages(self.images[kept], self.labels[kept]),
-            LabelledImages(self.images[held], self.labels[held]),
-        )
+        kept, held = order[held_out:].sort().values, order[:held_out].sort().values
+        return self.select(kept), self.select(held)
+
+    def select(self, indices: Tensor) -> "LabelledImages":
+        """The split of these positions (n,) of this one."""
+        selected = copy(self)
+        selected._positions = self._positions[indices]
+        selected.labels = self.labels[indices]
+        return selected
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -70,7 +84,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     literals: ClassVar[tuple[str, ...]]
     example_queries: ClassVar[tuple[str, ...]]  # shown in the report
-    image_shape: ClassVar[tuple[int, int, int]]  # channels, height, width
+    image_shape: tuple[int, int, int]  # channels, height, width
     mean: ClassVar[tuple[float, ...]]  # per channel, of pixels in [0, 1]
     std: ClassVar[tuple[float, ...]]
 

@@ -42,7 +42,7 @@ class Mnist(ImageDataModule):
         "nine",
     )
     example_queries: ClassVar = ("three", "three | eight", "~(one | seven) & ~four")
-    image_shape: ClassVar = (1, 28, 28)
+    image_shape = (1, 28, 28)
     mean: ClassVar = (0.1307,)
     std: ClassVar = (0.3081,)
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST

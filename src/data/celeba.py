@@ -1,0 +1,164 @@
+"""CelebA from its published folder: aligned JPEGs, attribute and partition files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from src.data.cache import DamagedImageError, cached_images
+from src.data.images import ImageDataModule, LabelledImages
+from src.data.missing import MissingDataError
+
+ATTRIBUTES, PARTITION, IMAGES = (
+    "list_attr_celeba.txt",
+    "list_eval_partition.txt",
+    "img_align_celeba",
+)
+PARTITIONS = {"train": 0, "val": 1, "test": 2}
+TOP_ROWS = 40  # cut off before resizing: 178 x 218 becomes square
+
+Unlabelled = Literal["keep", "drop"]
+
+
+class CelebA(ImageDataModule):
+    """Aligned faces with some of their 40 attributes as literals; the official partition.
+
+    The folder may be as published (`Anno/`, `Eval/`, `Img/`) or as torchvision lays it out.
+
+    Args:
+        root: Folder of all data sets.
+        image_size: Pixels of the decoded square.
+        unlabelled: Whether to `keep` images that have none of the attributes, or to `drop` them
+            from every split, test included, as the authors do.
+        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
+    """
+
+    literals: ClassVar = ("Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male")
+    example_queries: ClassVar = (
+        "Eyeglasses & ~Male",
+        "Bald | Wearing_Hat",
+        "Male & ~Wearing_Necktie & ~Eyeglasses",
+    )
+    mean: ClassVar = (0.0, 0.0, 0.0)
+    std: ClassVar = (1.0, 1.0, 1.0)
+    folder_name: ClassVar = "celeba"
+
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        unlabelled: Unlabelled,
+        batch_size: int,
+        minterms_per_batch: int | None,
+        seed: int,
+        split_seed: int,
+    ) -> None:
+        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
+        self.root = Path(root)
+        self.image_size = image_size
+        self.unlabelled = unlabelled
+        self.image_shape = (3, image_size, image_size)
+
+    def load(self) -> Mapping[str, LabelledImages]:
+        folder = self.root / self.folder_name
+        attributes, partition, images = (
+            self._find(folder, name) for name in (ATTRIBUTES, PARTITION, IMAGES)
+        )
+        names, labels = read_attributes(attributes, self.literals)
+        parts = read_partition(partition, names)
+        pixels = cached_images(
+            self.root / "cache",
+            [images / name for name in names],
+            self.image_shape,
+            self._decode,
+            {"top_rows": TOP_ROWS},
+        )
+        wanted = labels.any(dim=1) if self.unlabelled == "drop" else torch.ones(len(labels)).bool()
+        chosen = {
+            split: (wanted & (parts == part)).nonzero().flatten()
+            for split, part in PARTITIONS.items()
+        }
+        return {split: LabelledImages(pixels, labels, where) for split, where in chosen.items()}
+
+    def _find(self, folder: Path, name: str) -> Path:
+        candidates = [folder / name, *(folder / part / name for part in ("Anno", "Eval", "Img"))]
+        for candidate in candidates:
+            if candidate.exists():
+                return candidate
+        raise MissingDataError(
+            f"no {name} in {folder} or its Anno, Eval, Img",
+            "put CelebA's img_align_celeba, list_attr_celeba.txt and list_eval_partition.txt there "
+            "(its site or torchvision.datasets.CelebA has them), or train on drawn stand-ins with "
+            "dataset=faces",
+        )
+
+    def _decode(self, path: Path) -> np.ndarray:
+        return decode_square(path, self.image_size)
+
+
+def decode_square(path: Path, size: int) -> np.ndarray:
+    """Read an aligned face, drop its top rows and scale its short side: (3, size, size), uint8.
+
+    Raises:
+        DamagedImageError: If the file is no image or is cut off.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            face = image.convert("RGB").crop((0, TOP_ROWS, width, height))
+    except (UnidentifiedImageError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise DamagedImageError(f"{path} is damaged ({error}): fetch it again") from error
+    scale = size / min(face.size)
+    shape = (max(size, round(face.width * scale)), max(size, round(face.height * scale)))
+    left, top = (shape[0] - size) // 2, (shape[1] - size) // 2
+    pixels = face.resize(shape, Image.Resampling.BILINEAR).crop(
+        (left, top, left + size, top + size)
+    )
+    return np.asarray(pixels).transpose(2, 0, 1)
+
+
+def read_attributes(path: Path, literals: Sequence[str]) -> tuple[list[str], Tensor]:
+    """File names (N,) and labels (N, C), bool, of the attribute file.
+
+    Raises:
+        ValueError: If the file does not have these attributes, or not as many rows as it says.
+    """
+    count, header, *rows = path.read_text().splitlines()
+    columns = header.split()
+    missing = [name for name in literals if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{path} has no attribute {', '.join(missing)}; it has {', '.join(columns)}"
+        )
+    if len(rows) != int(count):
+        raise ValueError(
+            f"{path} says {count.strip()} images and has {len(rows)} rows: fetch it again"
+        )
+    table = [row.split() for row in rows]
+    for number, row in enumerate(table, start=3):
+        if len(row) != 1 + len(columns):
+            raise ValueError(f"{path}, line {number}: {len(row) - 1} values, not {len(columns)}")
+    chosen = [1 + columns.index(name) for name in literals]
+    labels = [[row[column] == "1" for column in chosen] for row in table]
+    return [row[0] for row in table], torch.tensor(labels)
+
+
+def read_partition(path: Path, names: Sequence[str]) -> Tensor:
+    """Official split of every image: (N,), 0 train, 1 val, 2 test.
+
+    Raises:
+        ValueError: If the file does not name the same images as the attribute file.
+    """
+    parts = dict(line.split() for line in path.read_text().splitlines())
+    if list(parts) != list(names):
+        raise ValueError(
+            f"{path} lists {len(parts)} images and {ATTRIBUTES} {len(names)}, "
+            "or in another order: fetch both again"
+        )
+    return torch.tensor([int(parts[name]) for name in names])
