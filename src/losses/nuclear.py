@@ -73,6 +73,9 @@ def nuclear_norm_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: fl
 def nuclear_norm_terms(embeddings: Tensor, labels: Tensor) -> NuclearNormTerms:
     """The norms ||Z||_*, ||X||_* and ||X||_2^2 of one batch, differentiable in the embeddings.
 
+    Directions whose singular value is below about 1e-7 of the largest are the null space:
+    embeddings that small against their labels have no meaningful gradient.
+
     With `torch.distributed` initialised, they are those of the batch that all processes hold
     together, and gradients are scaled by the number of processes, so that averaging them, as
     DistributedDataParallel does, gives the gradient of the global batch.
@@ -216,7 +219,9 @@ def _inverse_root(eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
 def _describe_non_finite(embeddings: Tensor, labels: Tensor) -> str:
     finite = torch.isfinite(embeddings).all(dim=1) & torch.isfinite(labels).all(dim=1)
     rows = (~finite).nonzero().flatten().tolist()
-    if not rows:
+    if not rows and dist.is_initialized():
         return "embeddings or labels of another process are NaN or infinite"
+    if not rows:
+        return "embeddings are so large that their squares overflow"
     shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     return f"embeddings or labels are NaN or infinite in {len(rows)} of {len(finite)} rows: {shown}"

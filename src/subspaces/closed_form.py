@@ -23,6 +23,8 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
+from src.losses.nuclear import check_alpha_beta
+
 
 def optimal_singular_values(labels: Tensor, alpha: float, beta: float) -> Tensor:
     """Singular values of the minimising embeddings.
@@ -34,6 +36,9 @@ def optimal_singular_values(labels: Tensor, alpha: float, beta: float) -> Tensor
 
     Returns:
         (rank(labels),), descending, in float64 on the CPU.
+
+    Raises:
+        ValueError: If alpha or beta is out of range.
     """
     return _water_fill(_decompose(labels)[1], alpha, beta)
 
@@ -93,6 +98,7 @@ def _decompose(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _water_fill(label_values: Tensor, alpha: float, beta: float) -> Tensor:
+    check_alpha_beta(alpha, beta)
     if not len(label_values):
         return label_values
     uncapped = label_values * alpha / (1 - alpha**2) ** 0.5

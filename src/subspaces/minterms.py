@@ -21,6 +21,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn.functional import normalize
 
+from src.losses.nuclear import NonFiniteEmbeddingsError
 from src.subspaces.projectors import span_projectors
 from src.subspaces.readouts import MintermReadout
 
@@ -95,7 +96,10 @@ class MintermSubspaces(MintermReadout):
 
         Raises:
             ValueError: If a label row is none of the minterms.
+            NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
         """
+        if not torch.isfinite(embeddings).all():
+            raise NonFiniteEmbeddingsError("embeddings to fit subspaces on are NaN or infinite")
         index = find_minterms(labels, self.minterms)
         if (index < 0).any():
             row = labels[index < 0][0].int().tolist()
@@ -130,7 +134,7 @@ class MintermSubspaces(MintermReadout):
         """
         energies = self._energies(embeddings)
         totals = energies.sum(dim=1, keepdim=True)
-        uniform = (self.counts > 0) / (self.counts > 0).sum()
+        uniform = (self.counts > 0).double() / (self.counts > 0).sum()
         return torch.where(totals > 0, energies / totals, uniform)
 
     def scores(self, embeddings: Tensor, masks: Tensor, kind: ScoreKind) -> Tensor:

@@ -22,11 +22,11 @@ def span_projectors(directions: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (Q, D, D), in the type of the directions. An empty set gives zero.
     """
-    weights = masks.to(directions.dtype)
-    sums = torch.einsum("qm,md,me->qde", weights, directions, directions)
+    exact = directions.double()
+    sums = torch.einsum("qm,md,me->qde", masks.bool().double(), exact, exact)
     eigenvalues, eigenvectors = torch.linalg.eigh(sums)
-    basis = eigenvectors * (eigenvalues > NULL_EIGENVALUE).to(sums.dtype).unsqueeze(-2)
-    return basis @ basis.mT
+    basis = eigenvectors * (eigenvalues > NULL_EIGENVALUE).unsqueeze(-2)
+    return (basis @ basis.mT).to(directions.dtype)
 
 
 def literal_projectors(directions: Tensor, minterms: Tensor) -> Tensor:

@@ -32,20 +32,17 @@ class Proposition:
 
     Raises:
         PropositionError: If the text is not a proposition over these literals. The message gives
-            the position of a syntax error, and the known names for an unknown one.
+            the position of a syntax error, and the known names for an unknown one. Also if a name
+            could not be written in a proposition, such as `true`, `0` or two words.
     """
 
     def __init__(self, text: str, literals: Sequence[str]) -> None:
+        _check_names(literals)
         _check_syntax(text, literals)
         self.text = text
         self._columns = {name: column for column, name in enumerate(literals)}
-        try:
-            self._tree = _ALGEBRA.parse(text)
-            self.holds(torch.zeros(1, len(literals)))
-        except RecursionError:
-            raise PropositionError(
-                "the proposition is nested too deeply: write it flatter"
-            ) from None
+        self._tree = _ALGEBRA.parse(text)
+        self.holds(torch.zeros(1, len(literals)))
 
     def __repr__(self) -> str:
         return f"Proposition({self.text!r})"
@@ -64,8 +61,14 @@ class Proposition:
 
         Returns:
             (N,), bool.
+
+        Raises:
+            PropositionError: If the proposition is nested too deeply to be evaluated.
         """
-        return self._evaluate(self._tree, labels.bool())
+        try:
+            return self._evaluate(self._tree, labels.bool())
+        except RecursionError:
+            raise PropositionError("nested too deeply: write the proposition flatter") from None
 
     def _evaluate(self, node: boolean.Expression, labels: Tensor) -> Tensor:
         if isinstance(node, boolean.Symbol):
@@ -92,6 +95,14 @@ def conjunctions(literals: Sequence[str], max_literals: int) -> list[Proposition
         for names in combinations(literals, size)
         for signs in product(("", "~"), repeat=size)
     ]
+
+
+def _check_names(literals: Sequence[str]) -> None:
+    for name in literals:
+        if not name.replace("_", "").isalnum() or next(_tokens(name))[0] != TOKEN_SYMBOL:
+            raise PropositionError(f"{name!r} cannot name a literal: it means something else here")
+    if len(set(literals)) < len(literals):
+        raise PropositionError(f"literals must have different names: {', '.join(literals)}")
 
 
 def _check_syntax(text: str, literals: Sequence[str]) -> None:

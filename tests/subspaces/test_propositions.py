@@ -259,3 +259,14 @@ def test_junk_is_read_or_refused(text: str) -> None:
     except PropositionError:
         return
     assert proposition.holds(TABLE).shape == (len(TABLE),)
+
+
+@pytest.mark.parametrize("name", ["0", "1", "true", "none", "and", "No Finding", "T-shirt", ""])
+def test_names_that_mean_something_else_are_refused(name: str) -> None:
+    with pytest.raises(PropositionError, match="cannot name a literal"):
+        Proposition("even", ["even", name])
+
+
+def test_names_must_differ() -> None:
+    with pytest.raises(PropositionError, match="different names"):
+        Proposition("even", ["even", "even"])

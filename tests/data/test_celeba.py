@@ -1,0 +1,258 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from src.data.cache import DamagedImageError, cached_images
+from src.data.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA
+from src.data.faces import COLUMNS, Faces, write_faces
+from src.data.missing import MissingDataError
+
+ROOT = Path(__file__).parent.parent.parent
+SETTINGS: dict[str, Any] = {
+    "image_size": 40,
+    "unlabelled": "keep",
+    "batch_size": 10,
+    "minterms_per_batch": None,
+    "seed": 0,
+    "split_seed": 0,
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Forty faces in the published file layout."""
+    write_faces(tmp_path / "celeba", 40, seed=0)
+    return tmp_path
+
+
+def load(root: Path, **settings: Any) -> CelebA:
+    data = CelebA(str(root), **{**SETTINGS, **settings})
+    data.setup()
+    return data
+
+
+def attribute_rows(root: Path) -> list[list[str]]:
+    return [line.split() for line in (root / "celeba" / ATTRIBUTES).read_text().splitlines()]
+
+
+def test_labels_and_splits_are_those_of_the_files(root: Path) -> None:
+    data = load(root)
+    assert {name: len(split) for name, split in data.splits.items()} == {
+        "train": 32,
+        "val": 4,
+        "test": 4,
+    }
+    _, columns, *rows = attribute_rows(root)
+    chosen = [row for index, row in enumerate(rows) if index % 10 == 9]
+    for row, labels in zip(chosen, data.splits["test"].labels, strict=True):
+        expected = [row[1 + columns.index(name)] == "1" for name in data.literals]
+        assert labels.tolist() == expected
+
+
+def test_pixels_are_those_of_torchvisions_transforms(root: Path) -> None:
+    transform = v2.Compose(
+        [v2.Lambda(lambda image: image.crop((0, 40, 178, 218))), v2.Resize(40), v2.PILToTensor()]
+    )
+    images = load(root).splits["test"].images
+    for image, number in zip(images, (10, 20, 30, 40), strict=True):
+        with Image.open(root / "celeba" / IMAGES / f"{number:06d}.jpg") as face:
+            assert torch.equal(image, transform(face))
+
+
+def test_original_folders_are_found_too(root: Path) -> None:
+    expected = load(root).splits["train"].images
+    folder = root / "celeba"
+    for name, part in ((ATTRIBUTES, "Anno"), (PARTITION, "Eval"), (IMAGES, "Img")):
+        (folder / part).mkdir()
+        (folder / name).rename(folder / part / name)
+    assert torch.equal(load(root).splits["train"].images, expected)
+
+
+def test_images_without_any_attribute_are_kept_or_dropped_everywhere(root: Path) -> None:
+    kept, dropped = load(root), load(root, unlabelled="drop")
+    for split in ("train", "val", "test"):
+        some = kept.splits[split].labels.any(dim=1)
+        assert torch.equal(dropped.splits[split].labels, kept.splits[split].labels[some])
+    assert len(dropped.splits["train"]) < len(kept.splits["train"])
+
+
+def test_missing_folder_is_answered_with_where_how_and_the_stand_in(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError) as caught:
+        load(tmp_path)
+    for part in (str(tmp_path / "celeba"), ATTRIBUTES, "dataset=faces"):
+        assert part in str(caught.value)
+
+
+def damage_image(folder: Path) -> None:
+    path = folder / IMAGES / "000007.jpg"
+    path.write_bytes(path.read_bytes()[:700])
+
+
+def drop_attribute_row(folder: Path) -> None:
+    lines = (folder / ATTRIBUTES).read_text().splitlines()
+    (folder / ATTRIBUTES).write_text("\n".join(lines[:-1]) + "\n")
+
+
+def cut_attribute_row(folder: Path) -> None:
+    lines = (folder / ATTRIBUTES).read_text().splitlines()
+    lines[5] = " ".join(lines[5].split()[:-1])
+    (folder / ATTRIBUTES).write_text("\n".join(lines) + "\n")
+
+
+def rename_attribute(folder: Path) -> None:
+    text = (folder / ATTRIBUTES).read_text()
+    (folder / ATTRIBUTES).write_text(text.replace("Bald", "Baldness"))
+
+
+def shorten_partition(folder: Path) -> None:
+    lines = (folder / PARTITION).read_text().splitlines()
+    (folder / PARTITION).write_text("\n".join(lines[:-3]) + "\n")
+
+
+def remove_image(folder: Path) -> None:
+    (folder / IMAGES / "000009.jpg").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (damage_image, "000007.jpg is damaged"),
+        (drop_attribute_row, "says 40 images and has 39 rows"),
+        (cut_attribute_row, "line 6: 39 values, not 40"),
+        (rename_attribute, "has no attribute Bald"),
+        (shorten_partition, "lists 37 images"),
+        (remove_image, "000009.jpg"),
+    ],
+)
+def test_damaged_files_are_named_and_leave_no_cache(harm: Any, message: str, root: Path) -> None:
+    harm(root / "celeba")
+    with pytest.raises((ValueError, OSError), match=message):
+        load(root)
+    assert not list((root / "cache").glob("*.npy"))
+    assert not list((root / "cache").glob("*.partial"))
+
+
+def test_cache_is_used_again_and_rebuilt_when_settings_or_sources_change(root: Path) -> None:
+    load(root)
+    (first,) = (root / "cache").glob("*.npy")
+    built = first.stat().st_mtime_ns
+    load(root)
+    assert first.stat().st_mtime_ns == built
+    load(root, image_size=20)
+    assert len(list((root / "cache").glob("*.npy"))) == 2
+    image = root / "celeba" / IMAGES / "000010.jpg"
+    Image.new("RGB", (178, 218), "red").save(image)
+    assert load(root).splits["test"].images[0, 0].min() > 240
+    assert len(list((root / "cache").glob("*.npy"))) == 3
+
+
+def test_half_written_cache_is_never_read(root: Path) -> None:
+    expected = load(root).splits["train"].images
+    (cache,) = (root / "cache").glob("*.npy")
+    cache.write_bytes(cache.read_bytes()[:-1000])
+    assert torch.equal(load(root).splits["train"].images, expected)
+
+
+def test_full_disk_is_said_and_leaves_nothing_behind(root: Path) -> None:
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "from src.data.celeba import CelebA\n"
+        f"CelebA({str(root)!r}, 40, 'keep', 10, None, 0, 0).setup()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "File too large" in result.stderr
+    assert {path.suffix for path in (root / "cache").iterdir()} <= {".lock"}
+    assert len(load(root).splits["train"]) == 32
+
+
+def test_two_processes_can_start_at_once(root: Path) -> None:
+    script = (
+        "from src.data.celeba import CelebA\n"
+        f"data = CelebA({str(root)!r}, 40, 'keep', 10, None, 0, 0); data.setup()\n"
+        "print(int(data.splits['train'].images.long().sum()))\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    sums = {process.communicate()[0].splitlines()[-1] for process in processes}
+    assert len(sums) == 1
+    assert len(list((root / "cache").glob("*.npy"))) == 1
+
+
+def test_killed_build_is_started_again(root: Path) -> None:
+    script = (
+        "import os, signal\n"
+        "from src.data import celeba\n"
+        "decode, count = celeba.decode_square, [0]\n"
+        "def die_midway(path, size):\n"
+        "    count[0] += 1\n"
+        "    if count[0] > 20: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return decode(path, size)\n"
+        "celeba.decode_square = die_midway\n"
+        f"celeba.CelebA({str(root)!r}, 40, 'keep', 10, None, 0, 0).setup()\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT)
+    assert killed.returncode < 0
+    assert not list((root / "cache").glob("*.npy"))
+    assert len(load(root).splits["train"]) == 32
+
+
+def test_decoding_refuses_what_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "note.jpg"
+    path.write_text("no image")
+    with pytest.raises(DamagedImageError, match=r"note\.jpg"):
+        load_one(path, tmp_path)
+
+
+def load_one(path: Path, folder: Path) -> torch.Tensor:
+    from src.data.celeba import decode_square
+
+    return cached_images(folder / "cache", [path], (3, 8, 8), lambda p: decode_square(p, 8), {})
+
+
+def test_faces_are_drawn_once_whole_and_the_same_again(tmp_path: Path) -> None:
+    faces = Faces(30, str(tmp_path), **SETTINGS)
+    faces.setup()
+    assert {path.name for path in tmp_path.iterdir()} == {"faces-30-0", "cache"}
+    _, columns, *rows = attribute_rows_of(tmp_path / "faces-30-0")
+    assert columns == list(COLUMNS)
+    assert len(columns) == 40
+    assert len(rows) == 30
+    write_faces(tmp_path / "again", 30, seed=0)
+    for path in (tmp_path / "again" / IMAGES).iterdir():
+        first = (tmp_path / "faces-30-0" / IMAGES / path.name).read_bytes()
+        assert path.read_bytes() == first
+
+
+def attribute_rows_of(folder: Path) -> list[list[str]]:
+    return [line.split() for line in (folder / ATTRIBUTES).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("literal", CelebA.literals)
+def test_drawn_attributes_are_visible(literal: str) -> None:
+    from src.data.faces import draw_face
+
+    hair = {"Black_Hair"}  # tells men, too; the bald have none
+    without = hair | {"No_Beard"}
+    having = {"No_Beard", literal} | (set() if literal == "Bald" else hair)
+    first, second = (
+        np.asarray(draw_face(attributes, np.random.default_rng(0)), dtype=int)
+        for attributes in (without, having)
+    )
+    below_the_crop = np.abs(first - second)[40:].max(axis=2)
+    assert (below_the_crop > 60).mean() > 0.01

@@ -1,0 +1,149 @@
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torchvision import datasets
+
+from src.data.fashion_attributes import CLASSES_WITH, FashionAttributes
+from src.data.fashion_sets import FREQUENCIES, FashionSets
+from src.data.missing import MissingDataError
+from src.data.mnist import FILES, FashionMnist, Mnist, read_idx
+
+SETTINGS: dict[str, Any] = {
+    "batch_size": 10,
+    "minterms_per_batch": None,
+    "seed": 0,
+    "split_seed": 0,
+}
+
+
+def idx(values: torch.Tensor) -> bytes:
+    """Bytes in the published layout."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes([0, 0, 8, values.ndim]) + sizes + values.numpy().tobytes()
+
+
+def write_set(root: Path, name: str, zipped: bool, train: int = 60, test: int = 30) -> None:
+    folder = root / name / "raw"
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for split, size in (("train", train), ("test", test)):
+        images = torch.randint(0, 256, (size, 28, 28), dtype=torch.uint8, generator=generator)
+        classes = torch.arange(size, dtype=torch.uint8) % 10
+        for file, values in zip(FILES[split], (images, classes), strict=True):
+            data = idx(values)
+            path = folder / (f"{file}.gz" if zipped else file)
+            path.write_bytes(gzip.compress(data) if zipped else data)
+
+
+@pytest.mark.parametrize("source", [Mnist, FashionMnist])
+def test_reads_what_torchvision_reads(source: type[Mnist], tmp_path: Path) -> None:
+    name = source.source.__name__
+    write_set(tmp_path, name, zipped=False)
+    data = source(str(tmp_path), validation=10, **SETTINGS)
+    data.setup()
+    assert {split: len(images) for split, images in data.splits.items()} == {
+        "train": 50,
+        "val": 10,
+        "test": 30,
+    }
+    reference = source.source(str(tmp_path), train=False)
+    assert torch.equal(data.splits["test"].images.squeeze(1), reference.data)
+    assert torch.equal(data.splits["test"].labels.int().argmax(dim=1), reference.targets)
+    train = torch.cat([data.splits["train"].images, data.splits["val"].images]).flatten(1)
+    official = source.source(str(tmp_path), train=True).data.flatten(1)
+    assert torch.equal(train.unique(dim=0), official.unique(dim=0))
+
+
+def test_gzipped_and_plain_files_are_the_same(tmp_path: Path) -> None:
+    write_set(tmp_path / "plain", "MNIST", zipped=False)
+    write_set(tmp_path / "zipped", "MNIST", zipped=True)
+    for file in (*FILES["train"], *FILES["test"]):
+        plain, zipped = (
+            read_idx(tmp_path / kind / "MNIST" / "raw" / file) for kind in ("plain", "zipped")
+        )
+        assert torch.equal(plain, zipped)
+
+
+def test_class_order_is_torchvisions() -> None:
+    names = [name.replace("-", "_").replace("/top", "") for name in datasets.FashionMNIST.classes]
+    assert [name.replace(" ", "_") for name in names] == list(FashionMnist.literals)
+
+
+def test_missing_files_are_answered_with_where_and_how(tmp_path: Path) -> None:
+    data = Mnist(str(tmp_path), validation=10, **SETTINGS)
+    with pytest.raises(MissingDataError) as caught:
+        data.setup()
+    for part in (str(tmp_path / "MNIST" / "raw"), "train-images-idx3-ubyte.gz", "download=True"):
+        assert part in str(caught.value)
+    assert "dataset=digits" in str(caught.value)
+
+
+def test_cut_off_file_is_named(tmp_path: Path) -> None:
+    write_set(tmp_path, "MNIST", zipped=False)
+    path = tmp_path / "MNIST" / "raw" / FILES["train"][0]
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=f"{path} is damaged"):
+        Mnist(str(tmp_path), validation=10, **SETTINGS).setup()
+
+
+def test_validation_does_not_depend_on_the_run_seed(tmp_path: Path) -> None:
+    write_set(tmp_path, "MNIST", zipped=False)
+    splits = []
+    for seed in (0, 1):
+        data = Mnist(str(tmp_path), validation=10, **{**SETTINGS, "seed": seed})
+        data.setup()
+        splits.append(data.splits["val"].images)
+    assert torch.equal(*splits)
+
+
+def test_attributes_make_ten_minterms_that_share_literals(tmp_path: Path) -> None:
+    write_set(tmp_path, "FashionMNIST", zipped=False)
+    data = FashionAttributes(str(tmp_path), validation=10, **SETTINGS)
+    data.setup()
+    classes = datasets.FashionMNIST(str(tmp_path), train=False).targets
+    for labels, number in zip(data.splits["test"].labels, classes, strict=True):
+        name = FashionMnist.literals[number]
+        assert labels.tolist() == [name in CLASSES_WITH[key] for key in data.literals]
+    assert len(data.minterms) == 10
+    assert data.splits["test"].labels.int().sum(dim=0).min() > 3
+
+
+def canvases(root: Path, split_seed: int = 0) -> FashionSets:
+    settings = {**SETTINGS, "split_seed": split_seed}
+    data = FashionSets(500, str(root), validation=50, **settings)
+    data.setup()
+    return data
+
+
+def test_canvases_are_a_function_of_the_split_seed(tmp_path: Path) -> None:
+    write_set(tmp_path, "FashionMNIST", zipped=False)
+    first, again, other = canvases(tmp_path), canvases(tmp_path), canvases(tmp_path, 1)
+    assert torch.equal(first.splits["train"].images, again.splits["train"].images)
+    assert not torch.equal(first.splits["test"].images, other.splits["test"].images)
+    assert len(first.splits["train"]) == 450
+    assert len(first.splits["test"]) == 100
+
+
+def test_canvases_show_what_their_labels_say_and_share_no_image_between_train_and_test(
+    tmp_path: Path,
+) -> None:
+    # Every image is one flat grey level that tells its split and class.
+    write_set(tmp_path, "FashionMNIST", zipped=False)
+    folder = tmp_path / "FashionMNIST" / "raw"
+    for split, offset in (("train", 10), ("test", 120)):
+        classes = read_idx(folder / FILES[split][1])
+        levels = (offset + 10 * classes).view(-1, 1, 1).expand(-1, 28, 28).contiguous()
+        (folder / FILES[split][0]).write_bytes(idx(levels))
+    data = canvases(tmp_path)
+    for split, offset in (("train", 10), ("test", 120)):
+        images = data.splits[split]
+        for image, labels in zip(images.images, images.labels, strict=True):
+            seen = {(level - offset) / 10 for level in image.unique().tolist() if level}
+            names = {FashionMnist.literals[int(number)] for number in seen}
+            assert seen <= set(range(10))
+            assert {name for name in FREQUENCIES if name in names} == {
+                name for name, value in zip(data.literals, labels, strict=True) if value
+            }
