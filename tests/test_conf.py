@@ -15,6 +15,7 @@ GROUPS = sorted(
     for path in CONF_DIR.glob("*/*.yaml")
     if path.parent.name != "experiment"
 )
+EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
 COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
 
 
@@ -34,6 +35,14 @@ def test_group_file_composes_and_fits_its_class(path: Path) -> None:
 def test_every_callback_fits_its_class() -> None:
     for callback in composed("train").callbacks.values():
         check_values(callback)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_composes_and_fits_its_classes(name: str) -> None:
+    config = composed("train", f"+experiment={name}")
+    for group in ("dataset", "encoder", "loss", "optimizer", "module", "trainer"):
+        check_values(config[group])
+    assert config.name == name
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -15,6 +15,27 @@ ROOT = Path(__file__).parent.parent
 # Command, arguments, and what the message must hold. {ckpt} is a good checkpoint.
 BAD_INPUTS = {
     "misspelt key": ("train", ["loss.alhpa=0.9"], "did you mean loss.alpha?"),
+    "missing data": (
+        "train",
+        ["+experiment=celeba_subspace", "data_dir=nowhere"],
+        "no list_attr_celeba.txt in nowhere/celeba",
+    ),
+    "missing data has a stand-in": (
+        "train",
+        ["dataset=celeba", "data_dir=nowhere"],
+        "dataset=faces",
+    ),
+    "softmax of another size": (
+        "train",
+        ["module.readout=softmax", "loss=cross_entropy"],
+        "set encoder.embedding_dim=8",
+    ),
+    "sigmoid of another size": (
+        "train",
+        ["module.readout=sigmoid", "loss=bce"],
+        "set encoder.embedding_dim=5",
+    ),
+    "radius zero": ("train", ["encoder.radius=0"], "radius must be positive"),
     "misspelt trainer key": ("train", ["trainer.max_epoch=3"], "did you mean trainer.max_epochs?"),
     "unknown root key": ("train", ["frobnicate=3"], "there is no key frobnicate; known: "),
     "added key of no class": ("train", ["+loss.gamma=1"], "NuclearNormLoss takes only alpha, beta"),

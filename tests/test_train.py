@@ -193,6 +193,42 @@ def test_variants_train(overrides: list[str], tmp_path: Path) -> None:
     assert run.metrics["train/loss"] > 0
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["loss=cross_entropy", "encoder.embedding_dim=8", "module.readout=softmax"],
+        [
+            "loss=bce",
+            "encoder.embedding_dim=5",
+            "module.readout=sigmoid",
+            "module.label_coding=literals",
+        ],
+    ],
+)
+def test_baselines_answer_the_same_queries(overrides: list[str], tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "logger=none", "trainer.max_epochs=6", *overrides)
+    assert run.metrics["test/retrieval/queries"] == 150
+    assert run.metrics["test/minterm_accuracy"] > 0.85
+    assert run.metrics["test/retrieval/map_negated"] > 0.9
+    assert ("test/spectral/optimality_gap" in run.metrics) == (not overrides)
+
+
+def test_faces_take_the_place_of_celeba_on_request(tmp_path: Path) -> None:
+    run = train(
+        tmp_path / "run",
+        "+experiment=celeba_subspace",
+        "dataset=faces",
+        "dataset.number=300",
+        "dataset.batch_size=16",
+        f"data_dir={tmp_path}",
+        "debug=fast",
+        "logger=none",
+    )
+    assert run.config.name == "faces_subspace"
+    assert (run.folder / "report" / "retrieval.png").exists()
+
+
 def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(tmp_path: Path) -> None:
     result = run_command(
         "train",
