@@ -116,7 +116,8 @@ def terms_from_gram(gram: Tensor, num_labels: int) -> NuclearNormTerms:
 
 def singular_values_from_gram(gram: Tensor) -> Tensor:
     """Singular values of A from A A^T, (n, n): (n,), descending, zero on the null space."""
-    return _roots(torch.linalg.eigvalsh(gram).flip(-1))
+    eigenvalues = torch.linalg.eigvalsh(gram)
+    return (eigenvalues * _inverse_roots(eigenvalues)).flip(-1)
 
 
 def check_alpha_beta(alpha: float, beta: float) -> None:
@@ -163,57 +164,46 @@ class _NuclearNorms(torch.autograd.Function):
         gram = stacked.T @ stacked
         if dist.is_initialized():
             dist.all_reduce(gram)
-        if not torch.isfinite(gram).all():
+        # The trace is the sum of all squares: finite only if every entry is.
+        if not torch.isfinite(gram.trace()):
             raise NonFiniteEmbeddingsError(_describe_non_finite(embeddings, labels))
 
         joint_values, joint_vectors = torch.linalg.eigh(gram)
         values, vectors = torch.linalg.eigh(gram[num_labels:, num_labels:])
-        ctx.save_for_backward(
-            stacked,
-            _inverse_root(joint_values, joint_vectors)[:, num_labels:],
-            _inverse_root(values, vectors),
-            vectors[:, -1],
-        )
-        ctx.embeddings_like = embeddings.new_empty(0)
-        roots = _roots(values)
-        return _roots(joint_values).sum(), roots.sum(), roots[-1] ** 2
+        joint_scales, scales = _inverse_roots(joint_values), _inverse_roots(values)
+        # G^(-1/2), of which the gradient takes the columns of the embeddings.
+        joint_inverse = (joint_vectors * joint_scales) @ joint_vectors[num_labels:].T
+        inverse = (vectors * scales) @ vectors.T
+        ctx.save_for_backward(stacked, joint_inverse, inverse, vectors[:, -1])
+        ctx.like = embeddings.new_empty(0)
+        nuclear = torch.dot(values, scales)  # s^2 / s
+        return torch.dot(joint_values, joint_scales), nuclear, values[-1].clamp(min=0)
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, grad_joint: Tensor, grad_nuclear: Tensor, grad_spectral: Tensor
     ) -> tuple[Tensor, None]:
-        stacked, joint_inverse_root, inverse_root, top = ctx.saved_tensors
+        stacked, joint_inverse, inverse, top = ctx.saved_tensors
         # All three gradients are linear in Z, so that one (C + D, D) matrix carries them.
-        factor = grad_joint * joint_inverse_root
-        factor[-len(top) :] += grad_nuclear * inverse_root
-        factor[-len(top) :] += 2 * grad_spectral * torch.outer(top, top)
+        factor = grad_joint * joint_inverse
+        factor[-len(top) :] += grad_nuclear * inverse + 2 * grad_spectral * top.outer(top)
         if dist.is_initialized():
             factor *= dist.get_world_size()
-        return (stacked @ factor).to(ctx.embeddings_like), None
+        return (stacked @ factor).to(ctx.like), None
 
 
 def _stack(embeddings: Tensor, labels: Tensor) -> Tensor:
     """Z^T, (N, C + D), in float64: squaring halves the digits, and float32 has none to spare."""
     if embeddings.device.type == "mps":  # has no float64; N x (C + D) is small enough to move
         embeddings, labels = embeddings.cpu(), labels.cpu()
-    return torch.cat([labels.double(), embeddings.double()], dim=1)
+    return torch.cat([labels, embeddings], dim=1).double()
 
 
-def _nonzero(eigenvalues: Tensor) -> Tensor:
-    """Which eigenvalues of a Gram matrix rise above the rounding error of the largest."""
-    precision = torch.finfo(eigenvalues.dtype).eps
-    return eigenvalues > len(eigenvalues) * precision * eigenvalues.max()
-
-
-def _roots(eigenvalues: Tensor) -> Tensor:
-    return torch.where(_nonzero(eigenvalues), eigenvalues, 0.0).sqrt()
-
-
-def _inverse_root(eigenvalues: Tensor, eigenvectors: Tensor) -> Tensor:
-    """G^(-1/2) as a pseudo-inverse, from the eigenpairs of G."""
-    scales = torch.where(_nonzero(eigenvalues), eigenvalues, torch.inf).rsqrt()
-    return (eigenvectors * scales) @ eigenvectors.T
+def _inverse_roots(eigenvalues: Tensor) -> Tensor:
+    """1 / s for eigenvalues s^2 of a Gram matrix, ascending; 0 where they are rounding errors."""
+    null = len(eigenvalues) * torch.finfo(torch.float64).eps * eigenvalues[-1]
+    return torch.where(eigenvalues > null, eigenvalues, torch.inf).rsqrt()
 
 
 def _describe_non_finite(embeddings: Tensor, labels: Tensor) -> str:
