@@ -17,6 +17,7 @@ def build_module(config: DictConfig, data: ImageDataModule, minterms: Tensor) ->
         loss=instantiate(config.loss),
         optimizer=instantiate(config.optimizer),
         normalize=Normalize(data.mean, data.std),
+        augmentation=data.augmentation(),
         literals=data.literals,
         minterms=minterms,
         batch_size=data.batch_size,

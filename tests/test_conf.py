@@ -5,6 +5,7 @@ from pathlib import Path
 import hydra.utils
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from src.cli import CONF_DIR
@@ -21,7 +22,9 @@ COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
 
 def composed(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return compose(name, ["output_dir=out", *overrides], return_hydra_config=True)
+        config = compose(name, ["output_dir=out", *overrides], return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return config
 
 
 @pytest.mark.parametrize("path", GROUPS, ids=str)
@@ -47,6 +50,6 @@ def test_experiment_composes_and_fits_its_classes(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_root_config_belongs_to_a_command(name: str) -> None:
-    config = composed(name)
+    config = composed(name, *(["dataset=digits"] if name == "prepare" else []))
     OmegaConf.to_container(config.hydra.help, resolve=False)
     assert callable(hydra.utils.get_object(f"src.{name}.main"))

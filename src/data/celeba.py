@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from kornia.augmentation import RandomHorizontalFlip
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.data.cache import DamagedImageError, cached_images
 from src.data.images import ImageDataModule, LabelledImages
@@ -62,6 +63,9 @@ class CelebA(ImageDataModule):
         self.image_size = image_size
         self.unlabelled = unlabelled
         self.image_shape = (3, image_size, image_size)
+
+    def augmentation(self) -> nn.Module:
+        return RandomHorizontalFlip()
 
     def load(self) -> Mapping[str, LabelledImages]:
         folder = self.root / self.folder_name

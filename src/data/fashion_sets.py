@@ -57,7 +57,7 @@ class FashionSets(FashionMnist):
         return torch.nn.functional.one_hot(classes, len(ALL_CLASSES))
 
     def load(self) -> Mapping[str, LabelledImages]:
-        folder = self._find_folder()
+        folder = self._folder()
         generator = torch.Generator().manual_seed(self.split_seed)
         sources = {name: self._read_split(folder, name) for name in ("train", "test")}
         train = draw_canvases(sources["train"], self.canvases, generator)

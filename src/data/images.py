@@ -6,7 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
@@ -100,9 +100,16 @@ class ImageDataModule(pl.LightningDataModule):
         self.split_seed = split_seed
         self.splits: Mapping[str, LabelledImages] = {}
 
+    def fetch(self) -> None:
+        """Download or make the files, for sets where that can be done; never done unasked."""
+
     def load(self) -> Mapping[str, LabelledImages]:
         """Return the splits `train`, `val` and `test`."""
         raise NotImplementedError
+
+    def augmentation(self) -> nn.Module:
+        """What training images go through on the device, after normalisation; each by itself."""
+        return nn.Identity()
 
     def setup(self, stage: str | None = None) -> None:
         if not self.splits:

@@ -10,4 +10,4 @@ class MissingDataError(FileNotFoundError):
     """
 
     def __init__(self, problem: str, mend: str) -> None:
-        super().__init__(f"{problem}; {mend}, and dataset=digits needs no files at all")
+        super().__init__(f"{problem}; {mend}; dataset=digits needs no files at all")

@@ -61,8 +61,12 @@ class Mnist(ImageDataModule):
         self.root = root
         self.validation = validation
 
+    def fetch(self) -> None:
+        if self._find_folder() is None:
+            self.source(self.root, download=True)
+
     def load(self) -> Mapping[str, LabelledImages]:
-        folder = self._find_folder()
+        folder = self._folder()
         train, test = (self._read_split(folder, name) for name in ("train", "test"))
         train, val = train.split(self.validation, self.split_seed)
         return {"train": train, "val": val, "test": test}
@@ -75,17 +79,25 @@ class Mnist(ImageDataModule):
         images, classes = (read_idx(folder / name) for name in FILES[split])
         return LabelledImages(images.unsqueeze(1), self.label(classes.long()))
 
-    def _find_folder(self) -> Path:
-        name = self.source.__name__
-        folder = Path(self.root) / name / "raw"
-        looked = [folder] if self.system_folder is None else [folder, self.system_folder]
-        for candidate in looked:
+    def _candidates(self) -> list[Path]:
+        folder = Path(self.root) / self.source.__name__ / "raw"
+        return [folder] if self.system_folder is None else [folder, self.system_folder]
+
+    def _find_folder(self) -> Path | None:
+        for candidate in self._candidates():
             if all(_stored(candidate / file) for files in FILES.values() for file in files):
                 return candidate
-        raise MissingDataError(
-            f"no {name} in {' or '.join(map(str, looked))}, four files like {FILES['train'][0]}.gz",
-            f"torchvision.datasets.{name}({self.root!r}, download=True) fetches it",
-        )
+        return None
+
+    def _folder(self) -> Path:
+        folder = self._find_folder()
+        if folder is None:
+            looked = " or ".join(map(str, self._candidates()))
+            raise MissingDataError(
+                f"no {self.source.__name__} in {looked}, four files like {FILES['train'][0]}.gz",
+                "python -m src.prepare with the same dataset and data_dir fetches it",
+            )
+        return folder
 
 
 class FashionMnist(Mnist):

@@ -45,6 +45,7 @@ class SubspaceModule(pl.LightningModule):
         loss: Called as loss(embeddings, label codes).
         optimizer: See `src.optimizers`.
         normalize: Maps stored pixels to what the encoder takes.
+        augmentation: Changes normalised training images at random.
         literals: Names of the label columns.
         minterms: (M, C), the minterms of the training split.
         batch_size: Images in a training batch, for which spectra are stated.
@@ -66,6 +67,7 @@ class SubspaceModule(pl.LightningModule):
         loss: nn.Module,
         optimizer: OptimizerFactory,
         normalize: nn.Module,
+        augmentation: nn.Module,
         literals: Sequence[str],
         minterms: Tensor,
         batch_size: int,
@@ -82,6 +84,7 @@ class SubspaceModule(pl.LightningModule):
         self.encoder = encoder
         self.loss = loss
         self.normalize = normalize
+        self.augmentation = augmentation
         self.subspaces = MintermSubspaces(minterms, encoder.embedding_dim)
         self.readout = _build_readout(readout, self.subspaces)
         self.literals = tuple(literals)
@@ -118,7 +121,7 @@ class SubspaceModule(pl.LightningModule):
         return self.optimizer(self.parameters(), int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        embeddings = self(batch.images)
+        embeddings = self.encoder(self.augmentation(self.normalize(batch.images)))
         try:
             loss = self.loss(embeddings, self.encode_labels(batch.labels).to(embeddings.dtype))
         except NonFiniteEmbeddingsError as error:

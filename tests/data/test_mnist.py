@@ -76,7 +76,7 @@ def test_missing_files_are_answered_with_where_and_how(tmp_path: Path) -> None:
     data = Mnist(str(tmp_path), validation=10, **SETTINGS)
     with pytest.raises(MissingDataError) as caught:
         data.setup()
-    for part in (str(tmp_path / "MNIST" / "raw"), "train-images-idx3-ubyte.gz", "download=True"):
+    for part in (str(tmp_path / "MNIST" / "raw"), "train-images-idx3-ubyte.gz", "src.prepare"):
         assert part in str(caught.value)
     assert "dataset=digits" in str(caught.value)
 

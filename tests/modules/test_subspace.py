@@ -2,6 +2,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from src.data.digits import Digits
 from src.data.normalize import Normalize
@@ -19,6 +20,7 @@ def build(label_coding: LabelCoding, embedding_dim: int = 8) -> SubspaceModule:
         loss=NuclearNormLoss(0.99, 0.05),
         optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
         normalize=Normalize(Digits.mean, Digits.std),
+        augmentation=nn.Identity(),
         literals=["a", "b", "c"],
         minterms=MINTERMS,
         batch_size=4,

@@ -1,0 +1,37 @@
+"""Fetch or make a data set and check it: `python -m src.prepare dataset=NAME`."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from src.cli import command
+from src.instantiate import instantiate
+
+
+def prepare(config: DictConfig) -> None:
+    """Have every split in reading order, and count what is in it."""
+    data = instantiate(config.dataset)
+    data.fetch()
+    data.setup()
+    table = Table(
+        title=f"{type(data).__name__}: {len(data.minterms)} minterms", title_justify="left"
+    )
+    for heading in ("split", "images", *data.literals):
+        table.add_column(heading, justify="right")
+    for name, split in data.splits.items():
+        shares = [f"{share:.1%}" for share in split.labels.double().mean(dim=0).tolist()]
+        table.add_row(name, f"{len(split):,}", *shares)
+    console = Console()
+    console.print(table)
+    folder = Path(config.data_dir)
+    files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+    size = sum(path.stat().st_size for path in files) / 1e6
+    console.print(f"{folder.resolve()} holds {len(files):,} files, {size:,.0f} MB", soft_wrap=True)
+
+
+main = command("prepare")(prepare)
+
+if __name__ == "__main__":
+    main()

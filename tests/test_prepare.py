@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import pytest
+from conftest import run_command
+
+
+def test_makes_faces_and_counts_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_command(
+        "prepare",
+        "dataset=faces",
+        "dataset.number=200",
+        "dataset.batch_size=16",
+        f"data_dir={tmp_path}",
+    )
+    assert result == (0, "")
+    output = capsys.readouterr().out
+    assert "160" in output
+    assert str(tmp_path) in output
+    assert (tmp_path / "faces-200-0" / "list_attr_celeba.txt").exists()
+
+
+def test_needs_to_be_told_which_set() -> None:
+    result = run_command("prepare")
+    assert result.status == 1
+    assert "dataset" in result.message
+
+
+def test_celeba_is_not_made_up(tmp_path: Path) -> None:
+    result = run_command("prepare", "dataset=celeba", f"data_dir={tmp_path}")
+    assert result.status == 1
+    assert "dataset=faces" in result.message
