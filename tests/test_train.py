@@ -207,7 +207,7 @@ def test_variants_train(overrides: list[str], tmp_path: Path) -> None:
     ],
 )
 def test_baselines_answer_the_same_queries(overrides: list[str], tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "logger=none", "trainer.max_epochs=6", *overrides)
+    run = train(tmp_path / "run", "logger=none", *overrides)
     assert run.metrics["test/retrieval/queries"] == 150
     assert run.metrics["test/minterm_accuracy"] > 0.85
     assert run.metrics["test/retrieval/map_negated"] > 0.9
