@@ -94,13 +94,14 @@ def benchmark(config: DictConfig) -> None:
         raise ValueError(f"device must be cpu or cuda, not {config.device!r}")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda, but torch sees no GPU")
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
     console = Console()
     rows = [
         measure(tuple(size), config.device, config.seconds)
         for size in track(config.sizes, "measuring", console=console, transient=True)
     ]
     record = provenance() | {"device": config.device}
-    output_dir = Path(config.output_dir)
     (output_dir / "loss.json").write_text(json.dumps({"rows": rows} | record, indent=2) + "\n")
     table = _markdown(rows, record)
     (output_dir / "loss.md").write_text(table)

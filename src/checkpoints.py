@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from src.instantiate import instantiate
 from src.modules.subspace import SubspaceModule
 
 CONFIG_KEY = "config"
-ALLOWED_TARGETS = ("src.", "torch.nn.")
+ALLOWED_MODULES = ("src.", "torch.nn")
 PARTS = ("dataset", "encoder", "loss", "optimizer", "module")
 
 
@@ -52,11 +53,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial.replace(path)
 
 
-def load_checkpoint(path: str) -> tuple[DictConfig, ImageDataModule, SubspaceModule]:
+def load_checkpoint(
+    path: str, data_dir: str | None
+) -> tuple[DictConfig, ImageDataModule, SubspaceModule]:
     """Rebuild config, data module (not yet set up) and module, with weights and subspaces.
 
     Nothing of the file is executed: it is read as plain tensors and values, and its config may name
     classes of this project and of torch.nn only.
+
+    Args:
+        path: Of a checkpoint that training left.
+        data_dir: Where data sets are kept now; None where they were in training.
 
     Raises:
         CheckpointError: If the file is missing, unreadable or not a checkpoint of this project.
@@ -65,8 +72,10 @@ def load_checkpoint(path: str) -> tuple[DictConfig, ImageDataModule, SubspaceMod
     config = OmegaConf.create(checkpoint[CONFIG_KEY])
     for part in PARTS:
         for target in _targets(config[part]):
-            if not target.startswith(ALLOWED_TARGETS):
+            if not _is_allowed(target):
                 raise CheckpointError(f"{path}: its config asks for {target!r}, which is refused")
+    if data_dir is not None and "root" in config.dataset:
+        config.dataset.root = data_dir
     data = instantiate(config.dataset)
     state = checkpoint["state_dict"]
     module = build_module(config, data, state["subspaces.minterms"])
@@ -75,6 +84,37 @@ def load_checkpoint(path: str) -> tuple[DictConfig, ImageDataModule, SubspaceMod
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from error
     return config, data, module.eval()
+
+
+def check_resumable(path: str, config: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless a run with this config can go on from a checkpoint.
+
+    What decides the weights must be as it was: the same parts, seed, epochs and schedule.
+    """
+    checkpoint = read_checkpoint(path)
+    before = checkpoint[CONFIG_KEY]
+    changes = [
+        f"{name}={old} (not {new})"
+        for name, old, new in _differences(before, config)
+        if name.split(".")[0] in (*PARTS, "seed") or name == "trainer.max_epochs"
+    ]
+    if changes:
+        raise CheckpointError(
+            f"{path} was trained otherwise; resume it with {', '.join(changes[:5])}"
+        )
+    if checkpoint["epoch"] + 1 >= config["trainer"]["max_epochs"]:
+        raise CheckpointError(f"{path} is of a finished run: python -m src.evaluate tests it")
+
+
+def _differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    for key in sorted(before.keys() | now.keys()):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}", old, new
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
@@ -100,11 +140,24 @@ def read_checkpoint(path: str) -> dict[str, Any]:
 
 
 def _targets(config: Any) -> Iterator[str]:
+    """What instantiating a config would call; positional arguments count as a call of their own."""
     if isinstance(config, Mapping):
         for key, value in config.items():
-            if key == "_target_":
+            if key in ("_target_", "_args_"):
                 yield str(value)
             yield from _targets(value)
     elif OmegaConf.is_list(config):
         for value in config:
             yield from _targets(value)
+
+
+def _is_allowed(target: str) -> bool:
+    """Whether a name is defined, not merely imported, in this project or torch.nn."""
+    module, _, name = target.rpartition(".")
+    if not module.startswith(ALLOWED_MODULES):
+        return False
+    try:
+        defined = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return False
+    return str(getattr(defined, "__module__", "")).startswith(ALLOWED_MODULES)

@@ -55,6 +55,8 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
 
             @wraps(task)
             def guarded(config: DictConfig) -> None:
+                if not show_traceback:
+                    del os.environ["HYDRA_FULL_ERROR"]  # processes started from here ask anew
                 try:
                     task(config)
                 except Exception as error:
@@ -62,6 +64,8 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
                     if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
                         raise
                     sys.exit(f"error: {describe_error(error)}")
+                finally:
+                    os.environ["HYDRA_FULL_ERROR"] = "1"
 
             # Lightning 2.6 calls a name that torch 2.12 renames.
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")

@@ -16,7 +16,8 @@ from src.results import print_results, write_metrics
 def evaluate(config: DictConfig) -> None:
     """Repeat the test that ends a training run, with the same numbers."""
     output_dir = Path(config.output_dir)
-    run_config, data, module = load_checkpoint(config.ckpt_path)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    run_config, data, module = load_checkpoint(config.ckpt_path, config.data_dir)
     callbacks = [RichProgressBar(), Report(str(output_dir / "report"))]
     trainer: pl.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False)
     trainer.test(module, data, verbose=False)

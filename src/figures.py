@@ -8,6 +8,7 @@ from torch import Tensor
 
 from src.subspaces.projectors import coherence
 
+MAX_NAMED_MINTERMS = 48
 MEASURED, THEORY, WRONG = "tab:blue", "black", "tab:red"
 
 
@@ -55,12 +56,13 @@ def coherence_figure(directions: Tensor, minterms: Tensor, literals: Sequence[st
     """
     matrix = coherence(directions).cpu().numpy()
     names = [minterm_name(row, literals) for row in minterms.cpu()]
-    size = 2.8 + 0.32 * len(names)
+    size = min(2.8 + 0.32 * len(names), 12)
     figure = Figure(figsize=(size + 1.2, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(names)), names, fontsize=8)
+    if len(names) <= MAX_NAMED_MINTERMS:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
     figure.colorbar(image, ax=axes, shrink=0.8, label=r"$|u_i \cdot u_j|^2$")
     largest = np.max(matrix - np.diag(np.diag(matrix)), initial=0)
     axes.set_title(f"Coherence of minterms, largest {largest:.2g}", fontsize=10)

@@ -23,7 +23,7 @@ def retrieve(config: DictConfig) -> None:
     """Rank the images of a split by a proposition; print the best and draw them."""
     if not isinstance(config.top_k, int) or config.top_k < 1:
         raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
-    _, data, module = load_checkpoint(config.ckpt_path)
+    _, data, module = load_checkpoint(config.ckpt_path, config.data_dir)
     query = Proposition(str(config.query), module.literals)
     mask = query.holds(module.readout.minterms).unsqueeze(0)
     if not mask.any():
@@ -55,13 +55,14 @@ def retrieve(config: DictConfig) -> None:
             "yes" if relevant[image] else "[red]no[/red]",
             escape(minterm_name(split.labels[image], module.literals)),
         )
+    console = Console()
+    console.print(table)
     path = Path(config.output_dir) / "retrieval.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
     caption = f"{sum(hits)} of {len(hits)} right"
     ranks = range(1, len(best) + 1)
     figure = retrieval_figure([query.text], [caption], [split[best].images], [ranks], [hits])
     figure.savefig(path, dpi=130)
-    console = Console()
-    console.print(table)
     console.print(f"images: {path}", soft_wrap=True)
 
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -27,11 +29,19 @@ class SweepTable(Callback):
     """Writes `sweep.md` and `sweep.csv` into the folder of a multirun.
 
     A row is a setting; runs that differ in their seed alone share it. Jobs without results are
-    counted in their row as unfinished.
+    counted in their row as unfinished. The table is written anew after every job, so that a failing
+    one does not cost the others their rows.
     """
 
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        if config.hydra.mode == RunMode.MULTIRUN:
+            self._write(Path(config.hydra.sweep.dir), config.name)
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
+        table = Path(config.hydra.sweep.dir) / "sweep.md"
+        Console().print(f"sweep:   {table.resolve()}", soft_wrap=True)
+
+    def _write(self, folder: Path, name: str) -> None:
         rows: dict[str, list[dict[str, Any]]] = {}
         for job in sorted(folder.glob("*/.hydra/overrides.yaml")):
             overrides = sorted(str(override) for override in OmegaConf.load(job))
@@ -39,15 +49,12 @@ class SweepTable(Callback):
             metrics = job.parent.parent / "metrics.json"
             results = json.loads(metrics.read_text()) if metrics.exists() else {}
             rows.setdefault(setting or "default", []).append(results)
-        if not rows:
-            return
         table = [_row(setting, results) for setting, results in rows.items()]
         with (folder / "sweep.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(table[0]))
             writer.writeheader()
             writer.writerows(table)
-        (folder / "sweep.md").write_text(_markdown(config.name, rows, table))
-        Console().print(f"sweep:   {folder.resolve() / 'sweep.md'}", soft_wrap=True)
+        (folder / "sweep.md").write_text(_markdown(name, rows, table))
 
 
 def _row(setting: str, results: list[dict[str, Any]]) -> dict[str, str]:

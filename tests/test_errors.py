@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Run, run_command
+from conftest import SHORT, Run, run_command
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +32,7 @@ BAD_INPUTS = {
     ),
     "sigmoid of another size": (
         "train",
-        ["module.readout=sigmoid", "loss=bce"],
+        ["module.readout=sigmoid", "loss=bce", "module.label_coding=literals"],
         "set encoder.embedding_dim=5",
     ),
     "radius zero": ("train", ["encoder.radius=0"], "radius must be positive"),
@@ -91,11 +91,28 @@ BAD_INPUTS = {
     "resume from nowhere": ("train", ["ckpt_path=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
     "resume from garbage": ("train", ["ckpt_path=garbage.ckpt"], "cannot be read"),
     "resume from foreign": ("train", ["ckpt_path=foreign.ckpt"], "it holds no config"),
+    "resume a finished run": ("train", ["ckpt_path={ckpt}", SHORT[0]], "of a finished run"),
+    "resume with other settings": (
+        "train",
+        ["ckpt_path={ckpt}", "loss.alpha=0.9", "seed=1", SHORT[0]],
+        "loss.alpha=0.99 (not 0.9), seed=13 (not 1)",
+    ),
+    "loss of another readout": (
+        "train",
+        ["loss=cross_entropy"],
+        "goes with module.readout=softmax",
+    ),
+    "readout of another loss": (
+        "train",
+        ["module.readout=sigmoid", "module.label_coding=literals"],
+        "BCEWithLogitsLoss goes with module.readout=sigmoid",
+    ),
     "evaluate nothing": ("evaluate", [], "ckpt_path is missing: add ckpt_path=..."),
     "evaluate a folder": ("evaluate", ["ckpt_path=."], "no checkpoint at ."),
     "evaluate truncated": ("evaluate", ["ckpt_path=truncated.ckpt"], "cannot be read"),
     "evaluate pickled code": ("evaluate", ["ckpt_path=pickled.ckpt"], "cannot be read"),
     "evaluate hostile config": ("evaluate", ["ckpt_path=hostile.ckpt"], "which is refused"),
+    "evaluate disguised config": ("evaluate", ["ckpt_path=disguised.ckpt"], "which is refused"),
     "evaluate other weights": ("evaluate", ["ckpt_path=mixed.ckpt"], "do not fit its config"),
     "query missing": ("retrieve", ["ckpt_path={ckpt}"], "query is missing"),
     "query empty": ("retrieve", ["ckpt_path={ckpt}", "query="], "position 0"),
@@ -144,6 +161,10 @@ def write_bad_checkpoints(good: Path) -> None:
     torch.save(checkpoint, "mixed.ckpt")
     checkpoint["config"]["encoder"] = {"_target_": "os.mkdir", "path": "executed"}
     torch.save(checkpoint, "hostile.ckpt")
+    # Reached through what one of our own modules imports.
+    disguised = {"_target_": "src.data.mnist.gzip.open", "filename": "executed", "mode": "wb"}
+    checkpoint["config"]["encoder"] = disguised
+    torch.save(checkpoint, "disguised.ckpt")
 
 
 def files(folder: Path) -> dict[Path, bytes]:

@@ -1,8 +1,12 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import Run, run_command
+from conftest import Run, run_command, train
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("checkpoint", ["last", "best"])
@@ -20,3 +24,23 @@ def test_same_numbers_as_at_the_end_of_training(
     assert metrics["test/minterm_accuracy"] > 0.9
     assert metrics["run/checkpoint"] == str(path)
     assert (tmp_path / "out" / "report" / "retrieval.png").exists()
+
+
+def test_two_processes_give_the_numbers_of_one(trained_run: Run, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src.evaluate", f"ckpt_path={trained_run.checkpoint}"]
+    command += ["trainer.devices=2", "trainer.strategy=ddp", f"hydra.run.dir={tmp_path / 'out'}"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    for key, value in trained_run.metrics.items():
+        if key.startswith("test/"):
+            assert metrics[key] == pytest.approx(value, rel=1e-5, abs=1e-6), key
+
+
+def test_data_can_have_moved(tmp_path: Path) -> None:
+    settings = ["dataset=faces", "dataset.number=200", "dataset.batch_size=16", "debug=fast"]
+    run = train(tmp_path / "run", "logger=none", "data_dir=here", *settings)
+    Path("here").rename("there")
+    moved = [f"ckpt_path={run.checkpoint}", f"hydra.run.dir={tmp_path / 'out'}"]
+    assert run_command("evaluate", *moved, "data_dir=there") == (0, "")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["test/minterm_accuracy"] >= 0

@@ -80,6 +80,18 @@ def test_short_run_already_learns(trained_run: Run) -> None:
     assert trained_run.metrics["test/spectral/optimality_gap"] > 0
 
 
+def test_batches_are_logged_as_they_are(tmp_path: Path) -> None:
+    overrides = ["module.label_coding=literals", "dataset.batch_size=125", "debug=fast"]
+    random = train(tmp_path / "random", "logger=none", *overrides).metrics
+    assert (random["train/batch/label_rank"], random["train/batch/minterms"]) == (5, 8)
+    authors = train(
+        tmp_path / "authors", "logger=none", "dataset.minterms_per_batch=5", *overrides
+    ).metrics
+    assert authors["train/batch/minterms"] == 5
+    assert authors["train/batch/label_rank"] <= 5
+    assert authors["train/batch/optimality_gap"] > 0
+
+
 def test_queries_are_counted_whether_or_not_they_have_positives(trained_run: Run) -> None:
     metrics = trained_run.metrics
     assert metrics["test/retrieval/queries"] + metrics["test/retrieval/queries_skipped"] == 242
@@ -106,6 +118,12 @@ def test_wandb_received_scalars_spectra_pictures_and_table(trained_run: Run) -> 
     ] == ("histogram")
     counts = logged["train/spectral/singular_values.values"]
     assert sum(counts["train/spectral/singular_values.values"]) == 32
+    steps = {row["trainer/global_step"] for row in history if "val/minterm_accuracy" in row}
+    assert steps == {
+        row["trainer/global_step"]
+        for row in history
+        if "train/spectral/optimal_values.values" in row
+    }
 
     media = trained_run.folder / "wandb" / "latest-run" / "files"
     for name in ("spectrum", "coherence", "retrieval"):
@@ -272,6 +290,9 @@ def test_sweep_survives_a_failing_job(tmp_path: Path) -> None:
     )
     assert result.status == 1
     assert "alpha must be a number between 0 and 1" in result.message
+    with (tmp_path / "sweep" / "sweep.csv").open() as file:
+        table = [(row["n"], row["unfinished"]) for row in csv.DictReader(file)]
+    assert sorted(table) == [("0", "1"), ("1", "0")]
     assert not (tmp_path / "sweep" / "0" / "metrics.json").exists()
     assert (tmp_path / "sweep" / "1" / "metrics.json").exists()
 

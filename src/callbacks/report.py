@@ -58,12 +58,13 @@ class Report(Callback):
                 ),
                 "train/spectral/optimal_values": wandb.Histogram(spectrum.optimal_values.tolist()),
             },
+            trainer.global_step - 1,  # where Lightning puts the scalars of a validation
         )
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SubspaceModule)
-        if self.epochs:
+        if self.epochs and "train" in pl_module.spectra:
             optimal = pl_module.spectra["train"].optimal_values.tolist()
             figure = spectrum_figure(self.epochs, self.singular_values, optimal)
             self._save(trainer, "spectrum", figure)
@@ -113,17 +114,18 @@ class Report(Callback):
             writer = csv.writer(file)
             writer.writerow(RETRIEVAL_COLUMNS)
             writer.writerows(rows)
-        _send(trainer, {"test/retrieval_table": wandb.Table(list(RETRIEVAL_COLUMNS), rows)})
+        table = wandb.Table(list(RETRIEVAL_COLUMNS), rows)
+        _send(trainer, {"test/retrieval_table": table}, trainer.global_step)
 
     def _save(self, trainer: pl.Trainer, name: str, figure: Figure) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.png"
         figure.savefig(path, dpi=130)
-        _send(trainer, {f"report/{name}": wandb.Image(str(path))})
+        _send(trainer, {f"report/{name}": wandb.Image(str(path))}, trainer.global_step)
 
 
-def _send(trainer: pl.Trainer, values: dict[str, Any]) -> None:
-    """Log media to W&B at the current step; other loggers have no place for them."""
+def _send(trainer: pl.Trainer, values: dict[str, Any], step: int) -> None:
+    """Log media to W&B; other loggers have no place for them."""
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.log(values | {"trainer/global_step": trainer.global_step})
+            logger.experiment.log(values | {"trainer/global_step": step})

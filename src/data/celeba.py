@@ -46,7 +46,6 @@ class CelebA(ImageDataModule):
     )
     mean: ClassVar = (0.0, 0.0, 0.0)
     std: ClassVar = (1.0, 1.0, 1.0)
-    folder_name: ClassVar = "celeba"
 
     def __init__(
         self,
@@ -63,6 +62,11 @@ class CelebA(ImageDataModule):
         self.image_size = image_size
         self.unlabelled = unlabelled
         self.image_shape = (3, image_size, image_size)
+
+    @property
+    def folder_name(self) -> str:
+        """Below the folder of all data sets."""
+        return "celeba"
 
     def augmentation(self) -> nn.Module:
         return RandomHorizontalFlip()

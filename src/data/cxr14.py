@@ -102,7 +102,7 @@ class ChestXray14(ImageDataModule):
         pixels = cached_images(
             self.root / "cache",
             [places[name] for name in names],
-            self.image_shape,
+            (1, self.image_size, self.image_size),  # normalisation repeats the channel
             self._decode,
             {"set": "cxr14"},
         )
@@ -138,4 +138,4 @@ class ChestXray14(ImageDataModule):
                 pixels = image.convert("L").resize(size, Image.Resampling.BILINEAR)
         except (UnidentifiedImageError, OSError) as error:
             raise DamagedImageError(f"{path} is damaged ({error}): unpack it again") from error
-        return np.repeat(np.asarray(pixels)[None], 3, axis=0)
+        return np.asarray(pixels)[None]

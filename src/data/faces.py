@@ -3,9 +3,9 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image, ImageDraw
 from rich.progress import track
 
@@ -75,8 +75,6 @@ class Faces(CelebA):
             `CelebA`; `split_seed` also decides what is drawn.
     """
 
-    folder_name: ClassVar = "faces"
-
     def __init__(
         self,
         number: int,
@@ -91,13 +89,18 @@ class Faces(CelebA):
         super().__init__(
             root, image_size, unlabelled, batch_size, minterms_per_batch, seed, split_seed
         )
-        self.folder_name = f"faces-{number}-{split_seed}"  # type: ignore[misc]
         self.number = number
+
+    @property
+    def folder_name(self) -> str:
+        return f"faces-{self.number}-{self.split_seed}"
 
     def load(self) -> Mapping[str, LabelledImages]:
         folder = self.root / self.folder_name
-        if not folder.exists():
-            write_faces(folder, self.number, self.split_seed)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                write_faces(folder, self.number, self.split_seed)
         return super().load()
 
 

@@ -22,12 +22,12 @@ class FashionSets(FashionMnist):
     """28 x 42 canvases of six cells, each empty or holding a FashionMNIST image at half size.
 
     The literals say which of five classes occur, so that there are up to 32 minterms, the rarest in
-    one of some 10,000 canvases. Canvases are made from `split_seed`; those for training from
-    official training images and those for the test from official test images.
+    one of some 10,000 canvases. Canvases are made from `split_seed`, each split from images of its
+    own; those for the test from official test images.
 
     Args:
-        canvases: Number of canvases for training and validation; a fifth as many for the test.
-        root, validation, batch_size, minterms_per_batch, seed, split_seed: As in `FashionMnist`.
+        canvases, validation, test_canvases: Number of canvases in each split.
+        root, batch_size, minterms_per_batch, seed, split_seed: As in `FashionMnist`.
     """
 
     literals: ClassVar = tuple(FREQUENCIES)
@@ -43,6 +43,7 @@ class FashionSets(FashionMnist):
     def __init__(
         self,
         canvases: int,
+        test_canvases: int,
         root: str,
         validation: int,
         batch_size: int,
@@ -52,18 +53,26 @@ class FashionSets(FashionMnist):
     ) -> None:
         super().__init__(root, validation, batch_size, minterms_per_batch, seed, split_seed)
         self.canvases = canvases
+        self.test_canvases = test_canvases
 
     def label(self, classes: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(classes, len(ALL_CLASSES))
 
     def load(self) -> Mapping[str, LabelledImages]:
         folder = self._folder()
-        generator = torch.Generator().manual_seed(self.split_seed)
-        sources = {name: self._read_split(folder, name) for name in ("train", "test")}
-        train = draw_canvases(sources["train"], self.canvases, generator)
-        test = draw_canvases(sources["test"], self.canvases // 5, generator)
-        train, val = train.split(self.validation, self.split_seed)
-        return {"train": train, "val": val, "test": test}
+        train, test = (self._read_split(folder, name) for name in ("train", "test"))
+        # Garments of validation canvases are held out, too: a twelfth of the training images.
+        train, val = train.split(len(train) // 12, self.split_seed)
+        sources = {"train": train, "val": val, "test": test}
+        numbers = {"train": self.canvases, "val": self.validation, "test": self.test_canvases}
+        return {
+            name: draw_canvases(
+                sources[name],
+                numbers[name],
+                torch.Generator().manual_seed(3 * self.split_seed + place),
+            )
+            for place, name in enumerate(sources)
+        }
 
 
 def draw_canvases(

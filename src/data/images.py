@@ -114,7 +114,6 @@ class ImageDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         if not self.splits:
             self.splits = self.load()
-            self._train_sampler()  # say now, not after the model is built, if it does not fit
 
     @property
     def minterms(self) -> Tensor:

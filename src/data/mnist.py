@@ -1,6 +1,7 @@
 """MNIST and FashionMNIST, from the IDX files as they are published."""
 
 import gzip
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -133,7 +134,12 @@ def read_idx(path: Path) -> Tensor:
     """Read an IDX file of bytes, gzipped (with `.gz` after its name) or not."""
     stored = _stored(path)
     assert stored is not None
-    data = gzip.decompress(stored.read_bytes()) if stored.suffix == ".gz" else stored.read_bytes()
+    data = stored.read_bytes()
+    if stored.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{stored} is damaged ({error}): fetch it again") from error
     dimensions = data[3]
     shape = np.frombuffer(data, ">u4", dimensions, offset=4)
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions)

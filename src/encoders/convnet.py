@@ -21,7 +21,7 @@ class ConvNet(Encoder):
     """
 
     def __init__(
-        self, image_shape: Sequence[int], embedding_dim: int, radius: float | None = None
+        self, image_shape: Sequence[int], embedding_dim: int, radius: float | None
     ) -> None:
         super().__init__(embedding_dim, radius)
         channels, height, width = image_shape

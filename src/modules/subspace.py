@@ -1,21 +1,29 @@
 """Training, validation and test of an encoder whose minterms become subspaces."""
 
 from collections.abc import Sequence
+from math import comb
 from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch import distributed as dist
 from torch.nn.functional import one_hot
 
 from src.data.images import ImageBatch
 from src.encoders.encoder import Encoder
-from src.losses.nuclear import NonFiniteEmbeddingsError, NuclearNormLoss, gram_matrix
+from src.losses.nuclear import (
+    NonFiniteEmbeddingsError,
+    NuclearNormLoss,
+    gram_matrix,
+    singular_values_from_gram,
+)
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.retrieval import RetrievalResults, average_precision, evaluate_retrieval
 from src.metrics.spectral import Spectrum, compare_spectrum
 from src.optimizers import OptimizerFactory
+from src.subspaces.closed_form import optimal_loss
 from src.subspaces.minterms import MintermSubspaces, ScoreKind, find_minterms
 from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
 from src.subspaces.propositions import Proposition, conjunctions
@@ -24,6 +32,7 @@ from src.subspaces.readouts import MintermReadout, SigmoidReadout, SoftmaxReadou
 LabelCoding = Literal["literals", "minterms"]
 Readout = Literal["subspaces", "softmax", "sigmoid"]
 
+MAX_QUERIES = 5000
 TOP_K = 10  # of precision@10; a query with fewer positives could not reach 1
 
 
@@ -45,7 +54,7 @@ class SubspaceModule(pl.LightningModule):
         loss: Called as loss(embeddings, label codes).
         optimizer: See `src.optimizers`.
         normalize: Maps stored pixels to what the encoder takes.
-        augmentation: Changes normalised training images at random.
+        augmentation: Changes training images at random, pixels as stored.
         literals: Names of the label columns.
         minterms: (M, C), the minterms of the training split.
         batch_size: Images in a training batch, for which spectra are stated.
@@ -79,6 +88,7 @@ class SubspaceModule(pl.LightningModule):
         super().__init__()
         if max_query_literals < 1:
             raise ValueError(f"max_query_literals must be at least 1, not {max_query_literals}")
+        _check_pairing(loss, readout, label_coding)
         _check_embedding_dim(encoder.embedding_dim, minterms, label_coding, readout)
 
         self.encoder = encoder
@@ -91,10 +101,11 @@ class SubspaceModule(pl.LightningModule):
         self.batch_size = batch_size
         self.label_coding = label_coding
         self.score_kind: ScoreKind = score
+        _check_number_of_queries(len(literals), max_query_literals)
         self.queries = conjunctions(literals, max_query_literals)
+        self.negated = torch.tensor([query.has_negation for query in self.queries])
         self.optimizer = optimizer
         self.collector = EmbeddingCollector()
-        self.train_collector = EmbeddingCollector()
         self.spectra: dict[str, Spectrum] = {}
         self.test_results: Evaluation | None = None
 
@@ -121,7 +132,7 @@ class SubspaceModule(pl.LightningModule):
         return self.optimizer(self.parameters(), int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        embeddings = self.encoder(self.augmentation(self.normalize(batch.images)))
+        embeddings = self(self.augmentation(batch.images.float()))
         try:
             loss = self.loss(embeddings, self.encode_labels(batch.labels).to(embeddings.dtype))
         except NonFiniteEmbeddingsError as error:
@@ -131,23 +142,32 @@ class SubspaceModule(pl.LightningModule):
             ) from error
         self.log("train/loss", loss, prog_bar=True)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        if self.trainer.is_last_batch and isinstance(self.loss, NuclearNormLoss):
+            self._log_batch(loss, batch)
         return loss
 
     def on_validation_epoch_start(self) -> None:
         self.subspaces.reset()
+        self.train_gram: Tensor | float = 0.0
+        self.train_images = 0
 
     def validation_step(self, batch: ImageBatch, batch_idx: int, dataloader_idx: int) -> None:
         embeddings = self(batch.images)
         if dataloader_idx == 0:  # the training split
             self.subspaces.update(embeddings, batch.labels)
-            self.train_collector.update(embeddings, batch.labels, batch.indices)
+            self.train_gram += gram_matrix(embeddings, self.encode_labels(batch.labels))
+            self.train_images += len(embeddings)
         else:
             self.collector.update(embeddings, batch.labels, batch.indices)
 
     def on_validation_epoch_end(self) -> None:
         self.subspaces.fit()
-        self._log_spectrum("train", self.train_collector.compute())
-        self.train_collector.reset()
+        assert isinstance(self.train_gram, Tensor)
+        images = torch.tensor(self.train_images, device=self.device)
+        if dist.is_initialized():
+            dist.all_reduce(self.train_gram)
+            dist.all_reduce(images)
+        self._log_spectrum("train", self.train_gram, int(images))
         self._evaluate("val")
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
@@ -165,7 +185,6 @@ class SubspaceModule(pl.LightningModule):
         embeddings, labels, _ = collected
         subspaces, readout = self.subspaces, self.readout
         relevance = torch.stack([query.holds(labels) for query in self.queries], dim=1)
-        negated = torch.tensor([query.has_negation for query in self.queries], device=self.device)
 
         retrieval = evaluate_retrieval(self.score(embeddings, self.queries), relevance, TOP_K)
         correct = (readout.predict(embeddings) == labels).all(dim=1)
@@ -179,21 +198,44 @@ class SubspaceModule(pl.LightningModule):
             ),
             "spectral/minterms": float(len(subspaces.minterms)),
         }
-        summary = retrieval.summarize(negated, min_positives=TOP_K)
+        summary = retrieval.summarize(self.negated.to(self.device), min_positives=TOP_K)
         metrics |= {f"retrieval/{name}": value for name, value in summary.items()}
         self._log_metrics(stage, metrics)
-        self._log_spectrum(stage, collected)
+        gram = gram_matrix(embeddings, self.encode_labels(labels))
+        self._log_spectrum(stage, gram, len(embeddings))
         return Evaluation(collected, retrieval)
 
-    def _log_spectrum(self, stage: str, collected: CollectedEmbeddings) -> None:
+    def _log_spectrum(self, stage: str, gram: Tensor, num_images: int) -> None:
+        """Hold the spectrum of a random batch, in expectation, against its optimum."""
         if not isinstance(self.loss, NuclearNormLoss):
             return
-        codes = self.encode_labels(collected.labels)
-        gram = gram_matrix(collected.embeddings, codes) * self.batch_size / len(codes)
-        spectrum = compare_spectrum(gram, codes.shape[1], self.loss.alpha, self.loss.beta)
+        num_labels = len(gram) - self.encoder.embedding_dim
+        batch_gram = gram * self.batch_size / num_images
+        spectrum = compare_spectrum(batch_gram, num_labels, self.loss.alpha, self.loss.beta)
         self.spectra[stage] = spectrum
         metrics = {f"spectral/{name}": value for name, value in spectrum.summary.items()}
         self._log_metrics(stage, metrics)
+
+    def _log_batch(self, loss: Tensor, batch: ImageBatch) -> None:
+        """What one training batch is really like: the theorem asks for rank = minterms."""
+        assert isinstance(self.loss, NuclearNormLoss)
+        codes = self.encode_labels(batch.labels).double()
+        label_gram = codes.T @ codes
+        present = one_hot(
+            find_minterms(batch.labels, self.subspaces.minterms), len(self.subspaces.minterms)
+        ).sum(dim=0)
+        if dist.is_initialized():
+            dist.all_reduce(label_gram)
+            dist.all_reduce(present)
+        # A diagonal matrix with the singular values of the labels has the same optimum.
+        labels = singular_values_from_gram(label_gram).diag().cpu()
+        optimum = optimal_loss(labels, self.loss.alpha, self.loss.beta)
+        metrics = {
+            "batch/optimality_gap": float(loss) - optimum,
+            "batch/label_rank": float(torch.linalg.matrix_rank(labels)),
+            "batch/minterms": float((present > 0).sum()),
+        }
+        self._log_metrics("train", metrics)
 
     def _log_metrics(self, stage: str, metrics: dict[str, float]) -> None:
         # Values come from all processes together already; sync_dist is what Lightning asks for.
@@ -202,6 +244,33 @@ class SubspaceModule(pl.LightningModule):
             for name, value in metrics.items()
         }
         self.log_dict(values, sync_dist=True)
+
+
+def _check_number_of_queries(num_literals: int, max_query_literals: int) -> None:
+    sizes = range(1, min(num_literals, max_query_literals) + 1)
+    number = sum(comb(num_literals, size) * 2**size for size in sizes)
+    if number > MAX_QUERIES:
+        raise ValueError(
+            f"conjunctions of up to {max_query_literals} of {num_literals} literals are {number:,} "
+            f"queries, more than {MAX_QUERIES:,}; set module.max_query_literals=1 or 2"
+        )
+
+
+def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding) -> None:
+    """Losses on logits train one readout each, and no other loss trains those."""
+    wanted = {
+        nn.CrossEntropyLoss: ("softmax", "minterms"),
+        nn.BCEWithLogitsLoss: ("sigmoid", "literals"),
+    }
+    for kind, pair in wanted.items():
+        if isinstance(loss, kind) != (readout == pair[0]) or (
+            isinstance(loss, kind) and label_coding != pair[1]
+        ):
+            raise ValueError(
+                f"{kind.__name__} goes with module.readout={pair[0]} and "
+                f"module.label_coding={pair[1]}, not {type(loss).__name__} with {readout} and "
+                f"{label_coding}"
+            )
 
 
 def _build_readout(readout: Readout, subspaces: MintermSubspaces) -> MintermReadout:

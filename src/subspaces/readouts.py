@@ -59,15 +59,15 @@ class SigmoidReadout(MintermReadout):
     of those of its literals.
 
     Args:
-        num_literals: C, at most 16.
+        num_literals: C, at most 12.
 
     Raises:
         ValueError: If there are more.
     """
 
     def __init__(self, num_literals: int) -> None:
-        if num_literals > 16:
-            raise ValueError(f"a sigmoid readout takes at most 16 literals, not {num_literals}")
+        if num_literals > 12:
+            raise ValueError(f"a sigmoid readout takes at most 12 literals, not {num_literals}")
         super().__init__(torch.tensor(list(product((False, True), repeat=num_literals))))
 
     def minterm_probabilities(self, embeddings: Tensor) -> Tensor:

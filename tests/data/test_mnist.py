@@ -113,7 +113,7 @@ def test_attributes_make_ten_minterms_that_share_literals(tmp_path: Path) -> Non
 
 def canvases(root: Path, split_seed: int = 0) -> FashionSets:
     settings = {**SETTINGS, "split_seed": split_seed}
-    data = FashionSets(500, str(root), validation=50, **settings)
+    data = FashionSets(450, 100, str(root), validation=50, **settings)
     data.setup()
     return data
 

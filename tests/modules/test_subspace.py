@@ -16,7 +16,7 @@ MINTERMS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
 
 def build(label_coding: LabelCoding, embedding_dim: int = 8) -> SubspaceModule:
     return SubspaceModule(
-        encoder=ConvNet(Digits.image_shape, embedding_dim),
+        encoder=ConvNet(Digits.image_shape, embedding_dim, radius=None),
         loss=NuclearNormLoss(0.99, 0.05),
         optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
         normalize=Normalize(Digits.mean, Digits.std),
@@ -52,6 +52,26 @@ def test_queries_are_all_short_conjunctions() -> None:
     texts = {query.text for query in build("minterms").queries}
     assert len(texts) == 3 * 2 + 3 * 4
     assert {"a", "~c", "a & ~b"} <= texts
+
+
+def test_more_queries_than_can_be_evaluated_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"queries, more than 5,000; set module.max_query_literals"
+    ):
+        SubspaceModule(
+            encoder=ConvNet(Digits.image_shape, 8, radius=None),
+            loss=NuclearNormLoss(0.99, 0.05),
+            optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
+            normalize=Normalize(Digits.mean, Digits.std),
+            augmentation=nn.Identity(),
+            literals=[f"literal_{number}" for number in range(100)],
+            minterms=torch.eye(100)[:4].bool(),
+            batch_size=4,
+            readout="subspaces",
+            label_coding="minterms",
+            score="sum",
+            max_query_literals=5,
+        )
 
 
 def test_state_dict_holds_all_that_a_query_needs() -> None:

@@ -37,5 +37,5 @@ def test_sigmoid_multiplies_the_probabilities_of_independent_literals() -> None:
 def test_sigmoid_knows_all_assignments() -> None:
     rows = {tuple(row) for row in SigmoidReadout(4).minterms.tolist()}
     assert rows == set(product((False, True), repeat=4))
-    with pytest.raises(ValueError, match="at most 16"):
-        SigmoidReadout(17)
+    with pytest.raises(ValueError, match="at most 12"):
+        SigmoidReadout(13)
