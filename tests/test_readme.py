@@ -1,0 +1,42 @@
+"""What the README shows exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from src.cli import CONF_DIR
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
+def test_linked_files_exist(target: str) -> None:
+    assert (ROOT / target).exists()
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z]+)`", README))))
+def test_make_targets_exist(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`?(src/[a-z_/]+(?:\.py)?)", README))))
+def test_named_sources_exist(path: str) -> None:
+    assert (ROOT / path).exists()
+
+
+COMMANDS = re.findall(r"^(?:\.venv/bin/)?python -m src\.(\w+) (.*?)(?:\s{2,}#.*)?$", README, re.M)
+
+
+@pytest.mark.parametrize(("name", "arguments"), COMMANDS)
+def test_overrides_of_commands_compose(name: str, arguments: str) -> None:
+    overrides = [
+        part for part in arguments.rstrip("\\").split() if "=" in part and "RUN" not in part
+    ]
+    singles = [override.partition(",")[0] for override in overrides]
+    if name == "prepare" or '"' in arguments:
+        singles = [single for single in singles if single.startswith("dataset=")]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        compose(name, overrides=singles)
