@@ -1,6 +1,5 @@
 """CIFAR-10 and CIFAR-100, through torchvision."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -9,19 +8,14 @@ from torch import nn
 from torch.nn.functional import one_hot
 from torchvision import datasets
 
-from src.data.images import ImageDataModule, LabelledImages
+from src.data.images import LabelledImages, OfficialSplits
 from src.data.missing import MissingDataError
 
 
-class Cifar10(ImageDataModule):
+class Cifar10(OfficialSplits):
     """32 x 32 colour images: 50,000 for training, 10,000 for the test, one literal per class.
 
     Training images are cropped at random from a padding of 4 and flipped at random, each by itself.
-
-    Args:
-        root: Folder of all data sets.
-        validation: Training images held out for validation.
-        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
     """
 
     literals: ClassVar[tuple[str, ...]] = (
@@ -46,19 +40,6 @@ class Cifar10(ImageDataModule):
     std: ClassVar = (0.2023, 0.1994, 0.2010)
     source: ClassVar[type[datasets.CIFAR10]] = datasets.CIFAR10
 
-    def __init__(
-        self,
-        root: str,
-        validation: int,
-        batch_size: int,
-        minterms_per_batch: int | None,
-        seed: int,
-        split_seed: int,
-    ) -> None:
-        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
-        self.root = root
-        self.validation = validation
-
     def augmentation(self) -> nn.Module:
         return AugmentationSequential(
             RandomCrop((32, 32), padding=4), RandomHorizontalFlip(), data_keys=["input"]
@@ -67,14 +48,9 @@ class Cifar10(ImageDataModule):
     def fetch(self) -> None:
         self.source(self.root, download=True)
 
-    def load(self) -> Mapping[str, LabelledImages]:
-        train, test = (self._read_split(train) for train in (True, False))
-        train, val = train.split(self.validation, self.split_seed)
-        return {"train": train, "val": val, "test": test}
-
-    def _read_split(self, train: bool) -> LabelledImages:
+    def read_split(self, name: str) -> LabelledImages:
         try:
-            split = self.source(self.root, train=train)
+            split = self.source(self.root, train=name == "train")
         except RuntimeError as error:
             raise MissingDataError(
                 f"no whole {self.source.base_folder} in {self.root}",

@@ -59,8 +59,7 @@ class FashionSets(FashionMnist):
         return torch.nn.functional.one_hot(classes, len(ALL_CLASSES))
 
     def load(self) -> Mapping[str, LabelledImages]:
-        folder = self._folder()
-        train, test = (self._read_split(folder, name) for name in ("train", "test"))
+        train, test = self.read_split("train"), self.read_split("test")
         # Garments of validation canvases are held out, too: a twelfth of the training images.
         train, val = train.split(len(train) // 12, self.split_seed)
         sources = {"train": train, "val": val, "test": test}

@@ -147,3 +147,35 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _rank_and_world_size(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+class OfficialSplits(ImageDataModule):
+    """Base of sets with an official training and test split; validation is held out of training.
+
+    Args:
+        root: Folder of all data sets.
+        validation: Number of training images held out.
+        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        validation: int,
+        batch_size: int,
+        minterms_per_batch: int | None,
+        seed: int,
+        split_seed: int,
+    ) -> None:
+        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
+        self.root = root
+        self.validation = validation
+
+    def read_split(self, name: str) -> LabelledImages:
+        """Return the official split `train` or `test`."""
+        raise NotImplementedError
+
+    def load(self) -> Mapping[str, LabelledImages]:
+        train, test = self.read_split("train"), self.read_split("test")
+        train, val = train.split(self.validation, self.split_seed)
+        return {"train": train, "val": val, "test": test}

@@ -2,7 +2,6 @@
 
 import gzip
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 from torchvision import datasets
 
-from src.data.images import ImageDataModule, LabelledImages
+from src.data.images import LabelledImages, OfficialSplits
 from src.data.missing import MissingDataError
 
 FILES = {
@@ -21,13 +20,10 @@ FILES = {
 }
 
 
-class Mnist(ImageDataModule):
+class Mnist(OfficialSplits):
     """28 x 28 grey digits: 60,000 for training, 10,000 for the test, one literal per class.
 
-    Args:
-        root: Folder of all data sets; torchvision's layout below it, gzipped or not.
-        validation: Training images held out for validation.
-        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
+    The files are looked for in torchvision's layout below `root`, gzipped or not.
     """
 
     literals: ClassVar[tuple[str, ...]] = (
@@ -49,35 +45,16 @@ class Mnist(ImageDataModule):
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     system_folder: ClassVar[Path | None] = None  # where a distribution's package puts the files
 
-    def __init__(
-        self,
-        root: str,
-        validation: int,
-        batch_size: int,
-        minterms_per_batch: int | None,
-        seed: int,
-        split_seed: int,
-    ) -> None:
-        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
-        self.root = root
-        self.validation = validation
-
     def fetch(self) -> None:
         if self._find_folder() is None:
             self.source(self.root, download=True)
-
-    def load(self) -> Mapping[str, LabelledImages]:
-        folder = self._folder()
-        train, test = (self._read_split(folder, name) for name in ("train", "test"))
-        train, val = train.split(self.validation, self.split_seed)
-        return {"train": train, "val": val, "test": test}
 
     def label(self, classes: Tensor) -> Tensor:
         """Labels (N, C) of class numbers (N,)."""
         return one_hot(classes, len(self.literals))
 
-    def _read_split(self, folder: Path, split: str) -> LabelledImages:
-        images, classes = (read_idx(folder / name) for name in FILES[split])
+    def read_split(self, name: str) -> LabelledImages:
+        images, classes = (read_idx(self._folder() / file) for file in FILES[name])
         return LabelledImages(images.unsqueeze(1), self.label(classes.long()))
 
     def _candidates(self) -> list[Path]:

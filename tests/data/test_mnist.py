@@ -119,7 +119,7 @@ def canvases(root: Path, split_seed: int = 0) -> FashionSets:
 
 
 def test_canvases_are_a_function_of_the_split_seed(tmp_path: Path) -> None:
-    write_set(tmp_path, "FashionMNIST", zipped=False)
+    write_set(tmp_path, "FashionMNIST", zipped=False, train=1200, test=100)
     first, again, other = canvases(tmp_path), canvases(tmp_path), canvases(tmp_path, 1)
     assert torch.equal(first.splits["train"].images, again.splits["train"].images)
     assert not torch.equal(first.splits["test"].images, other.splits["test"].images)
@@ -131,14 +131,14 @@ def test_canvases_show_what_their_labels_say_and_share_no_image_between_train_an
     tmp_path: Path,
 ) -> None:
     # Every image is one flat grey level that tells its split and class.
-    write_set(tmp_path, "FashionMNIST", zipped=False)
+    write_set(tmp_path, "FashionMNIST", zipped=False, train=1200, test=100)
     folder = tmp_path / "FashionMNIST" / "raw"
     for split, offset in (("train", 10), ("test", 120)):
         classes = read_idx(folder / FILES[split][1])
         levels = (offset + 10 * classes).view(-1, 1, 1).expand(-1, 28, 28).contiguous()
         (folder / FILES[split][0]).write_bytes(idx(levels))
     data = canvases(tmp_path)
-    for split, offset in (("train", 10), ("test", 120)):
+    for split, offset in (("train", 10), ("val", 10), ("test", 120)):
         images = data.splits[split]
         for image, labels in zip(images.images, images.labels, strict=True):
             seen = {(level - offset) / 10 for level in image.unique().tolist() if level}
