@@ -231,7 +231,7 @@ class SubspaceModule(pl.LightningModule):
         labels = singular_values_from_gram(label_gram).diag().cpu()
         optimum = optimal_loss(labels, self.loss.alpha, self.loss.beta)
         metrics = {
-            "batch/optimality_gap": float(loss) - optimum,
+            "batch/optimality_gap": float(loss.detach()) - optimum,
             "batch/label_rank": float(torch.linalg.matrix_rank(labels)),
             "batch/minterms": float((present > 0).sum()),
         }
