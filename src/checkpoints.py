@@ -20,6 +20,8 @@ from src.modules.subspace import SubspaceModule
 CONFIG_KEY = "config"
 ALLOWED_MODULES = ("src.", "torch.nn")
 PARTS = ("dataset", "encoder", "loss", "optimizer", "module")
+DECISIVE = ("seed", "trainer.max_epochs", "trainer.max_steps")  # for resuming, beside the parts
+REPEATED = ("dataset.seed", "dataset.root")  # said by `seed`; only a place
 
 
 class CheckpointError(ValueError):
@@ -89,20 +91,22 @@ def load_checkpoint(
 def check_resumable(path: str, config: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless a run with this config can go on from a checkpoint.
 
-    What decides the weights must be as it was: the same parts, seed, epochs and schedule.
+    What decides the weights must be as it was: the same parts, seed and length. The data may have
+    moved.
     """
     checkpoint = read_checkpoint(path)
     before = checkpoint[CONFIG_KEY]
     changes = [
         f"{name}={old} (not {new})"
         for name, old, new in _differences(before, config)
-        if name.split(".")[0] in (*PARTS, "seed") or name == "trainer.max_epochs"
+        if name in DECISIVE or (name.split(".")[0] in PARTS and name not in REPEATED)
     ]
     if changes:
         raise CheckpointError(
             f"{path} was trained otherwise; resume it with {', '.join(changes[:5])}"
         )
-    if checkpoint["epoch"] + 1 >= config["trainer"]["max_epochs"]:
+    max_epochs = config["trainer"]["max_epochs"]
+    if max_epochs is not None and 0 <= max_epochs <= checkpoint["epoch"] + 1:
         raise CheckpointError(f"{path} is of a finished run: python -m src.evaluate tests it")
 
 
