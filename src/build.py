@@ -1,24 +1,31 @@
-"""From a config to a module."""
+"""From a config to data and a module."""
 
 from omegaconf import DictConfig
 from torch import Tensor
 
-from src.data.images import ImageDataModule
+from src.data.images import ImageSet
 from src.data.normalize import Normalize
 from src.instantiate import instantiate
+from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 
 
-def build_module(config: DictConfig, data: ImageDataModule, minterms: Tensor) -> SubspaceModule:
-    """Compose the module of a config for a data set with these minterms, (M, C)."""
+def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
+    """Compose the batches of a config for an image set."""
+    return instantiate(config.loader, image_set=image_set)
+
+
+def build_module(config: DictConfig, image_set: ImageSet, minterms: Tensor) -> SubspaceModule:
+    """Compose the module of a config for an image set with these minterms, (M, C)."""
+    encoder = instantiate(config.encoder, image_shape=image_set.image_shape)
     return instantiate(
         config.module,
-        encoder=instantiate(config.encoder, image_shape=data.image_shape),
+        encoder=encoder,
         loss=instantiate(config.loss),
         optimizer=instantiate(config.optimizer),
-        normalize=Normalize(data.mean, data.std),
-        augmentation=data.augmentation(),
-        literals=data.literals,
+        normalize=Normalize(*(encoder.normalization or (image_set.mean, image_set.std))),
+        augmentation=image_set.augmentation(),
+        literals=image_set.literals,
         minterms=minterms,
-        batch_size=data.batch_size,
+        batch_size=config.loader.batch_size,
     )

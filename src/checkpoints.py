@@ -12,16 +12,23 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
-from src.build import build_module
-from src.data.images import ImageDataModule
+from src.build import build_data, build_module
 from src.instantiate import instantiate
+from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 
 CONFIG_KEY = "config"
 ALLOWED_MODULES = ("src.", "torch.nn")
-PARTS = ("dataset", "encoder", "loss", "optimizer", "module")
+PARTS = ("dataset", "loader", "encoder", "loss", "optimizer", "module")
 DECISIVE = ("seed", "trainer.max_epochs", "trainer.max_steps")  # for resuming, beside the parts
-REPEATED = ("dataset.seed", "dataset.root")  # said by `seed`; only a place
+# Said by `seed` already, or only about where images are kept and who cuts the batches.
+INDIFFERENT = (
+    "loader.seed",
+    "loader.workers",
+    "loader.on_device",
+    "dataset.root",
+    "dataset.cache",
+)
 
 
 class CheckpointError(ValueError):
@@ -58,7 +65,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def load_checkpoint(
     path: str, data_dir: str | None
 ) -> tuple[DictConfig, ImageDataModule, SubspaceModule]:
-    """Rebuild config, data module (not yet set up) and module, with weights and subspaces.
+    """Rebuild config, data module (images not yet loaded) and module, with weights and subspaces.
 
     Nothing of the file is executed: it is read as plain tensors and values, and its config may name
     classes of this project and of torch.nn only.
@@ -78,14 +85,16 @@ def load_checkpoint(
                 raise CheckpointError(f"{path}: its config asks for {target!r}, which is refused")
     if data_dir is not None and "root" in config.dataset:
         config.dataset.root = data_dir
-    data = instantiate(config.dataset)
+    if "weights" in config.encoder:
+        config.encoder.weights = None  # the checkpoint has them
+    image_set = instantiate(config.dataset)
     state = checkpoint["state_dict"]
-    module = build_module(config, data, state["subspaces.minterms"])
+    module = build_module(config, image_set, state["subspaces.minterms"])
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from error
-    return config, data, module.eval()
+    return config, build_data(config, image_set), module.eval()
 
 
 def check_resumable(path: str, config: Mapping[str, Any]) -> None:
@@ -99,7 +108,7 @@ def check_resumable(path: str, config: Mapping[str, Any]) -> None:
     changes = [
         f"{name}={old} (not {new})"
         for name, old, new in _differences(before, config)
-        if name in DECISIVE or (name.split(".")[0] in PARTS and name not in REPEATED)
+        if name in DECISIVE or (name.split(".")[0] in PARTS and name not in INDIFFERENT)
     ]
     if changes:
         raise CheckpointError(

@@ -25,7 +25,6 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
 
@@ -36,8 +35,8 @@ USER_ERRORS = (
     ArithmeticError,
     HydraException,
     OmegaConfBaseException,
-    MisconfigurationException,
 )
+LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
 
 
 def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], Callable[[], None]]:
@@ -100,7 +99,7 @@ def describe_error(error: BaseException) -> str:
     if unknown_key is not None:
         return _describe_unknown_key(unknown_key)
     message = " ".join(str(error).split("See https")[0].split("Config search path")[0].split())
-    if isinstance(error, USER_ERRORS):
+    if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
 

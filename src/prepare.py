@@ -8,19 +8,22 @@ from rich.table import Table
 
 from src.cli import command
 from src.instantiate import instantiate
+from src.subspaces.minterms import distinct_minterms
 
 
 def prepare(config: DictConfig) -> None:
     """Have every split in reading order, and count what is in it."""
-    data = instantiate(config.dataset)
-    data.fetch()
-    data.setup()
+    image_set = instantiate(config.dataset)
+    image_set.fetch()
+    splits = image_set.splits
+    image_set.verify()
+    minterms = distinct_minterms(splits["train"].labels)
     table = Table(
-        title=f"{type(data).__name__}: {len(data.minterms)} minterms", title_justify="left"
+        title=f"{type(image_set).__name__}: {len(minterms)} minterms", title_justify="left"
     )
-    for heading in ("split", "images", *data.literals):
+    for heading in ("split", "images", *image_set.literals):
         table.add_column(heading, justify="right")
-    for name, split in data.splits.items():
+    for name, split in splits.items():
         shares = [f"{share:.1%}" for share in split.labels.double().mean(dim=0).tolist()]
         table.add_row(name, f"{len(split):,}", *shares)
     console = Console()

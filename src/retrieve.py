@@ -29,7 +29,6 @@ def retrieve(config: DictConfig) -> None:
     if not mask.any():
         raise ValueError(f"no minterm of the training set satisfies {query.text!r}")
 
-    data.setup()
     loader = data.split_dataloader(config.split)
     trainer: pl.Trainer = instantiate(config.trainer, callbacks=[RichProgressBar()], logger=False)
     batches = trainer.predict(module, loader)
@@ -39,7 +38,7 @@ def retrieve(config: DictConfig) -> None:
     scores = module.score(embeddings, [query])
     probabilities = module.readout.proposition_probabilities(embeddings, mask)[:, 0]
     best = top_k(scores, config.top_k)[:, 0]
-    split = data.splits[config.split]
+    split = data.image_set.splits[config.split]
     relevant = query.holds(split.labels)
     hits = relevant[best].tolist()
 

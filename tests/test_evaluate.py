@@ -37,7 +37,7 @@ def test_two_processes_give_the_numbers_of_one(trained_run: Run, tmp_path: Path)
 
 
 def test_data_can_have_moved(tmp_path: Path) -> None:
-    settings = ["dataset=faces", "dataset.number=200", "dataset.batch_size=16", "debug=fast"]
+    settings = ["dataset=faces", "dataset.number=200", "loader.batch_size=16", "debug=fast"]
     run = train(tmp_path / "run", "logger=none", "data_dir=here", *settings)
     Path("here").rename("there")
     moved = [f"ckpt_path={run.checkpoint}", f"hydra.run.dir={tmp_path / 'out'}"]

@@ -9,7 +9,6 @@ def test_makes_faces_and_counts_them(tmp_path: Path, capsys: pytest.CaptureFixtu
         "prepare",
         "dataset=faces",
         "dataset.number=200",
-        "dataset.batch_size=16",
         f"data_dir={tmp_path}",
     )
     assert result == (0, "")

@@ -81,11 +81,11 @@ def test_short_run_already_learns(trained_run: Run) -> None:
 
 
 def test_batches_are_logged_as_they_are(tmp_path: Path) -> None:
-    overrides = ["module.label_coding=literals", "dataset.batch_size=125", "debug=fast"]
+    overrides = ["module.label_coding=literals", "loader.batch_size=125", "debug=fast"]
     random = train(tmp_path / "random", "logger=none", *overrides).metrics
     assert (random["train/batch/label_rank"], random["train/batch/minterms"]) == (5, 8)
     authors = train(
-        tmp_path / "authors", "logger=none", "dataset.minterms_per_batch=5", *overrides
+        tmp_path / "authors", "logger=none", "loader.minterms_per_batch=5", *overrides
     ).metrics
     assert authors["train/batch/minterms"] == 5
     assert authors["train/batch/label_rank"] <= 5
@@ -200,7 +200,7 @@ def test_no_test_on_request(tmp_path: Path) -> None:
     "overrides",
     [
         ["module.label_coding=literals"],
-        ["module.label_coding=literals", "dataset.minterms_per_batch=5", "dataset.batch_size=125"],
+        ["module.label_coding=literals", "loader.minterms_per_batch=5", "loader.batch_size=125"],
         ["module.score=projector"],
         ["optimizer=sgd_step"],
         ["trainer.precision=bf16-mixed"],
@@ -238,7 +238,7 @@ def test_faces_take_the_place_of_celeba_on_request(tmp_path: Path) -> None:
         "+experiment=celeba_subspace",
         "dataset=faces",
         "dataset.number=300",
-        "dataset.batch_size=16",
+        "loader.batch_size=16",
         f"data_dir={tmp_path}",
         "debug=fast",
         "logger=none",

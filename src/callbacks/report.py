@@ -12,9 +12,9 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from src.data.images import ImageDataModule
 from src.figures import coherence_figure, retrieval_figure, spectrum_figure
 from src.metrics.retrieval import top_k
+from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 from src.subspaces.propositions import Proposition
 
@@ -83,9 +83,9 @@ class Report(Callback):
         assert isinstance(data, ImageDataModule)
         assert module.test_results is not None
         embeddings, labels, indices = module.test_results.collected
-        test = data.splits["test"]
+        test, queries = data.image_set.splits["test"], data.image_set.example_queries
         captions, images, ranks, hits = [], [], [], []
-        for text in data.example_queries:
+        for text in queries:
             query = Proposition(text, module.literals)
             scores = module.score(embeddings, [query])
             ranking = top_k(scores, len(scores))[:, 0]
@@ -101,7 +101,7 @@ class Report(Callback):
             images.append(test[indices[ranking].cpu()[shown]].images)
             ranks.append((shown + 1).tolist())
             hits.append(relevant.cpu()[shown].tolist())
-        return retrieval_figure(data.example_queries, captions, images, ranks, hits)
+        return retrieval_figure(queries, captions, images, ranks, hits)
 
     def _save_table(self, trainer: pl.Trainer, module: SubspaceModule) -> None:
         assert module.test_results is not None

@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 from kornia.augmentation import RandomHorizontalFlip
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor, nn
 
-from src.data.cache import DamagedImageError, cached_images
-from src.data.images import ImageDataModule, LabelledImages
+from src.data.files import ImageFiles
+from src.data.images import ImageSet, LabelledImages
 from src.data.missing import MissingDataError
 
 ATTRIBUTES, PARTITION, IMAGES = (
@@ -19,13 +19,17 @@ ATTRIBUTES, PARTITION, IMAGES = (
     "list_eval_partition.txt",
     "img_align_celeba",
 )
+CHECKSUMS = {
+    ATTRIBUTES: "75e246fa4810816ffd6ee81facbd244c",
+    PARTITION: "d32c9cbf5e040fd4025c592c306e6668",
+}
 PARTITIONS = {"train": 0, "val": 1, "test": 2}
 TOP_ROWS = 40  # cut off before resizing: 178 x 218 becomes square
 
 Unlabelled = Literal["keep", "drop"]
 
 
-class CelebA(ImageDataModule):
+class CelebA(ImageSet):
     """Aligned faces with some of their 40 attributes as literals; the official partition.
 
     The folder may be as published (`Anno/`, `Eval/`, `Img/`) or as torchvision lays it out.
@@ -35,7 +39,8 @@ class CelebA(ImageDataModule):
         image_size: Pixels of the decoded square.
         unlabelled: Whether to `keep` images that have none of the attributes, or to `drop` them
             from every split, test included, as the authors do.
-        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
+        cache: Whether to decode all images once, into a memory-mapped file, or each whenever it is
+            asked for.
     """
 
     literals: ClassVar = ("Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male")
@@ -47,20 +52,11 @@ class CelebA(ImageDataModule):
     mean: ClassVar = (0.0, 0.0, 0.0)
     std: ClassVar = (1.0, 1.0, 1.0)
 
-    def __init__(
-        self,
-        root: str,
-        image_size: int,
-        unlabelled: Unlabelled,
-        batch_size: int,
-        minterms_per_batch: int | None,
-        seed: int,
-        split_seed: int,
-    ) -> None:
-        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
+    def __init__(self, root: str, image_size: int, unlabelled: Unlabelled, cache: bool) -> None:
         self.root = Path(root)
         self.image_size = image_size
         self.unlabelled = unlabelled
+        self.cache = cache
         self.image_shape = (3, image_size, image_size)
 
     @property
@@ -78,19 +74,19 @@ class CelebA(ImageDataModule):
         )
         names, labels = read_attributes(attributes, self.literals)
         parts = read_partition(partition, names)
-        pixels = cached_images(
-            self.root / "cache",
-            [images / name for name in names],
-            self.image_shape,
-            self._decode,
-            {"top_rows": TOP_ROWS},
-        )
+        files = ImageFiles([images / name for name in names], self.image_shape, self._decode)
+        settings = {"top_rows": TOP_ROWS}
+        pixels = files.cached(self.root / "cache", settings) if self.cache else files
         wanted = labels.any(dim=1) if self.unlabelled == "drop" else torch.ones(len(labels)).bool()
         chosen = {
             split: (wanted & (parts == part)).nonzero().flatten()
             for split, part in PARTITIONS.items()
         }
         return {split: LabelledImages(pixels, labels, where) for split, where in chosen.items()}
+
+    def checksums(self) -> Mapping[Path, str]:
+        folder = self.root / self.folder_name
+        return {self._find(folder, name): md5 for name, md5 in CHECKSUMS.items()}
 
     def _find(self, folder: Path, name: str) -> Path:
         candidates = [folder / name, *(folder / part / name for part in ("Anno", "Eval", "Img"))]
@@ -104,30 +100,18 @@ class CelebA(ImageDataModule):
             "dataset=faces",
         )
 
-    def _decode(self, path: Path) -> np.ndarray:
-        return decode_square(path, self.image_size)
+    def _decode(self, image: Image.Image) -> np.ndarray:
+        return crop_square(image, self.image_size)
 
 
-def decode_square(path: Path, size: int) -> np.ndarray:
-    """Read an aligned face, drop its top rows and scale its short side: (3, size, size), uint8.
-
-    Raises:
-        DamagedImageError: If the file is no image or is cut off.
-    """
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            face = image.convert("RGB").crop((0, TOP_ROWS, width, height))
-    except (UnidentifiedImageError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise DamagedImageError(f"{path} is damaged ({error}): fetch it again") from error
+def crop_square(image: Image.Image, size: int) -> np.ndarray:
+    """Drop the top rows of an aligned face, scale its short side: (3, size, size), uint8."""
+    face = image.convert("RGB").crop((0, TOP_ROWS, image.width, image.height))
     scale = size / min(face.size)
     shape = (max(size, round(face.width * scale)), max(size, round(face.height * scale)))
     left, top = (shape[0] - size) // 2, (shape[1] - size) // 2
-    pixels = face.resize(shape, Image.Resampling.BILINEAR).crop(
-        (left, top, left + size, top + size)
-    )
+    square = (left, top, left + size, top + size)
+    pixels = face.resize(shape, Image.Resampling.BILINEAR).crop(square)
     return np.asarray(pixels).transpose(2, 0, 1)
 
 

@@ -53,7 +53,7 @@ class Cifar10(OfficialSplits):
             split = self.source(self.root, train=name == "train")
         except RuntimeError as error:
             raise MissingDataError(
-                f"no whole {self.source.base_folder} in {self.root}",
+                f"no {self.source.base_folder} with the published checksums in {self.root}",
                 "python -m src.prepare with the same dataset and data_dir fetches it",
             ) from error
         images = torch.from_numpy(split.data).permute(0, 3, 1, 2).contiguous()

@@ -7,17 +7,17 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from src.data.cache import DamagedImageError, cached_images
-from src.data.images import ImageDataModule, LabelledImages
+from src.data.files import ImageFiles
+from src.data.images import ImageSet, LabelledImages
 from src.data.missing import MissingDataError
 
 FINDINGS, TRAIN_LIST, TEST_LIST = "Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt"
 FINDINGS_NAMES = (FINDINGS, "Data_Entry_2017_v2020.csv")
 
 
-class ChestXray14(ImageDataModule):
+class ChestXray14(ImageSet):
     """Frontal chest X-rays with 14 findings, or none: 15 literals; the official test list.
 
     Grey images are repeated to three channels. The validation split holds other patients than the
@@ -28,7 +28,8 @@ class ChestXray14(ImageDataModule):
             anywhere below that.
         image_size: Pixels of the decoded square.
         validation: Share of the training patients held out for validation, in (0, 1).
-        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
+        split_seed: Of which patients those are.
+        cache: As in `CelebA`.
     """
 
     literals: ClassVar = (
@@ -57,21 +58,15 @@ class ChestXray14(ImageDataModule):
     std: ClassVar = (0.25, 0.25, 0.25)
 
     def __init__(
-        self,
-        root: str,
-        image_size: int,
-        validation: float,
-        batch_size: int,
-        minterms_per_batch: int | None,
-        seed: int,
-        split_seed: int,
+        self, root: str, image_size: int, validation: float, split_seed: int, cache: bool
     ) -> None:
-        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
         if not 0 < validation < 1:
             raise ValueError(f"validation must be a share between 0 and 1, not {validation}")
         self.root = Path(root)
         self.image_size = image_size
         self.validation = validation
+        self.split_seed = split_seed
+        self.cache = cache
         self.image_shape = (3, image_size, image_size)
 
     def load(self) -> Mapping[str, LabelledImages]:
@@ -99,13 +94,9 @@ class ChestXray14(ImageDataModule):
                 f"{len(absent)} of {len(names)} images, such as {absent[0]}, are not in {folder}",
                 "unpack all image archives there",
             )
-        pixels = cached_images(
-            self.root / "cache",
-            [places[name] for name in names],
-            (1, self.image_size, self.image_size),  # normalisation repeats the channel
-            self._decode,
-            {"set": "cxr14"},
-        )
+        stored_shape = (1, self.image_size, self.image_size)  # normalisation repeats the channel
+        files = ImageFiles([places[name] for name in names], stored_shape, self._decode)
+        pixels = files.cached(self.root / "cache", {"set": "cxr14"}) if self.cache else files
         patients = torch.tensor([int(rows[name]["Patient ID"]) for name in train_names])
         held_out = self._draw_patients(patients)
         train = torch.arange(len(train_names))
@@ -131,11 +122,6 @@ class ChestXray14(ImageDataModule):
             raise ValueError(f"unknown finding {', '.join(sorted(unknown))} in {FINDINGS}")
         return [name in present for name in self.literals]
 
-    def _decode(self, path: Path) -> np.ndarray:
+    def _decode(self, image: Image.Image) -> np.ndarray:
         size = (self.image_size, self.image_size)
-        try:
-            with Image.open(path) as image:
-                pixels = image.convert("L").resize(size, Image.Resampling.BILINEAR)
-        except (UnidentifiedImageError, OSError) as error:
-            raise DamagedImageError(f"{path} is damaged ({error}): unpack it again") from error
-        return np.asarray(pixels)[None]
+        return np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR))[None]

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from src.data.images import ImageDataModule, LabelledImages
+from src.data.images import ImageSet, LabelledImages
 
 # has_loop goes by the printed figure: 4 is written open as often as closed and counts as open.
 DIGITS_WITH = {
@@ -19,10 +19,13 @@ DIGITS_WITH = {
 }
 
 
-class Digits(ImageDataModule):
+class Digits(ImageSet):
     """8 x 8 grey digits, split 70 / 10 / 20 percent into train, val and test, minterm by minterm.
 
     The ten digits make eight minterms: 5 and 7 agree in all five literals, and so do 6 and 8.
+
+    Args:
+        split_seed: Of the splits.
     """
 
     literals: ClassVar = tuple(DIGITS_WITH)
@@ -30,6 +33,9 @@ class Digits(ImageDataModule):
     image_shape = (1, 8, 8)
     mean: ClassVar = (0.3053,)
     std: ClassVar = (0.3760,)
+
+    def __init__(self, split_seed: int) -> None:
+        self.split_seed = split_seed
 
     def load(self) -> Mapping[str, LabelledImages]:
         digits = load_digits()

@@ -71,25 +71,22 @@ class Faces(CelebA):
 
     Args:
         number: Faces to draw, 80 / 10 / 10 percent in the three partitions.
-        root, image_size, unlabelled, batch_size, minterms_per_batch, seed, split_seed: As in
-            `CelebA`; `split_seed` also decides what is drawn.
+        split_seed: Of all that is drawn.
+        root, image_size, unlabelled, cache: As in `CelebA`.
     """
 
     def __init__(
         self,
         number: int,
+        split_seed: int,
         root: str,
         image_size: int,
         unlabelled: Unlabelled,
-        batch_size: int,
-        minterms_per_batch: int | None,
-        seed: int,
-        split_seed: int,
+        cache: bool,
     ) -> None:
-        super().__init__(
-            root, image_size, unlabelled, batch_size, minterms_per_batch, seed, split_seed
-        )
+        super().__init__(root, image_size, unlabelled, cache)
         self.number = number
+        self.split_seed = split_seed
 
     @property
     def folder_name(self) -> str:
@@ -102,6 +99,9 @@ class Faces(CelebA):
             if not folder.exists():
                 write_faces(folder, self.number, self.split_seed)
         return super().load()
+
+    def checksums(self) -> Mapping[Path, str]:
+        return {}
 
 
 def write_faces(folder: Path, number: int, seed: int) -> None:

@@ -27,7 +27,7 @@ class FashionSets(FashionMnist):
 
     Args:
         canvases, validation, test_canvases: Number of canvases in each split.
-        root, batch_size, minterms_per_batch, seed, split_seed: As in `FashionMnist`.
+        root, split_seed: As in `FashionMnist`.
     """
 
     literals: ClassVar = tuple(FREQUENCIES)
@@ -46,12 +46,9 @@ class FashionSets(FashionMnist):
         test_canvases: int,
         root: str,
         validation: int,
-        batch_size: int,
-        minterms_per_batch: int | None,
-        seed: int,
         split_seed: int,
     ) -> None:
-        super().__init__(root, validation, batch_size, minterms_per_batch, seed, split_seed)
+        super().__init__(root, "held_out", validation, split_seed)
         self.canvases = canvases
         self.test_canvases = test_canvases
 

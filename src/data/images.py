@@ -1,18 +1,19 @@
-"""Labelled images in memory, cut into whole batches, and the data module that serves them."""
+"""Labelled images, and the sets that they come in."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import ClassVar, NamedTuple
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
-from src.subspaces.minterms import distinct_minterms, find_minterms
+from src.data.files import ImageFiles
 
-EVAL_BATCH_SIZE = 512  # of passes without gradients; results do not depend on it
+ValidateOn = Literal["held_out", "test"]
 
 
 class ImageBatch(NamedTuple):
@@ -27,12 +28,15 @@ class LabelledImages(Dataset[ImageBatch]):
     """A split: images with their labels, or some of a larger collection, which is not copied.
 
     Args:
-        images: (N, channels, height, width), uint8; may be memory-mapped.
+        images: (N, channels, height, width), uint8: in memory, memory-mapped, or image files that
+            are decoded whenever they are asked for.
         labels: (N, C), nonzero where a literal is true.
         positions: (n,), which of them make up the split; all by default.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, positions: Tensor | None = None) -> None:
+    def __init__(
+        self, images: Tensor | ImageFiles, labels: Tensor, positions: Tensor | None = None
+    ) -> None:
         assert len(images) == len(labels)
         self._images = images
         self._positions = torch.arange(len(images)) if positions is None else positions
@@ -43,13 +47,26 @@ class LabelledImages(Dataset[ImageBatch]):
 
     def __getitem__(self, indices: Sequence[int] | Tensor) -> ImageBatch:
         """Cut a whole batch at once."""
-        chosen = torch.as_tensor(indices)
+        chosen = torch.as_tensor(indices, device=self._positions.device)
         return ImageBatch(self._images[self._positions[chosen]], self.labels[chosen], chosen)
 
     @property
     def images(self) -> Tensor:
         """All images of the split, in order and in memory."""
         return self._images[self._positions]
+
+    def to(self, device: torch.device) -> "LabelledImages":
+        """The split in the memory of a device.
+
+        Raises:
+            ValueError: If the images are not decoded.
+        """
+        if isinstance(self._images, ImageFiles):
+            raise ValueError("loader.on_device=true needs decoded images: set dataset.cache=true")
+        moved = copy(self)
+        moved._images, moved.labels = self.images.to(device), self.labels.to(device)
+        moved._positions = torch.arange(len(self), device=device)
+        return moved
 
     def split(self, held_out: int, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
         """Part at random into all but `held_out` images, and those."""
@@ -67,20 +84,8 @@ class LabelledImages(Dataset[ImageBatch]):
         return selected
 
 
-class ImageDataModule(pl.LightningDataModule):
-    """Base of all image sets: a subclass names its literals and loads its splits.
-
-    Args:
-        batch_size: Images in a batch, over all processes together.
-        minterms_per_batch: None for random batches; otherwise every training batch holds this many
-            distinct minterms in equal shares (`MintermSampler`).
-        seed: Of the order of training batches.
-        split_seed: Of splits that are drawn here, apart from the seed of the run, so that runs
-            share them.
-
-    Raises:
-        ValueError: If the batch size does not fit the set, its minterms or the processes.
-    """
+class ImageSet:
+    """Base of all image sets: a subclass names its literals and loads its splits."""
 
     literals: ClassVar[tuple[str, ...]]
     example_queries: ClassVar[tuple[str, ...]]  # shown in the report
@@ -88,88 +93,58 @@ class ImageDataModule(pl.LightningDataModule):
     mean: ClassVar[tuple[float, ...]]  # per channel, of pixels in [0, 1]
     std: ClassVar[tuple[float, ...]]
 
-    def __init__(
-        self, batch_size: int, minterms_per_batch: int | None, seed: int, split_seed: int
-    ) -> None:
-        super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        self.batch_size = batch_size
-        self.minterms_per_batch = minterms_per_batch
-        self.seed = seed
-        self.split_seed = split_seed
-        self.splits: Mapping[str, LabelledImages] = {}
-
     def fetch(self) -> None:
         """Download or make the files, for sets where that can be done; never done unasked."""
+
+    def checksums(self) -> Mapping[Path, str]:
+        """MD5 sums of files, for sets that publish some."""
+        return {}
+
+    def verify(self) -> None:
+        """Compare files with their published checksums.
+
+        Raises:
+            ValueError: If a file is another one; it is named.
+        """
+        for path, published in self.checksums().items():
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "md5").hexdigest()
+            if found != published:
+                raise ValueError(f"{path} has MD5 {found}, not {published}: fetch it again")
 
     def load(self) -> Mapping[str, LabelledImages]:
         """Return the splits `train`, `val` and `test`."""
         raise NotImplementedError
 
     def augmentation(self) -> nn.Module:
-        """What training images go through on the device, after normalisation; each by itself."""
+        """What training images go through on the device, before normalisation; each by itself."""
         return nn.Identity()
 
-    def setup(self, stage: str | None = None) -> None:
-        if not self.splits:
-            self.splits = self.load()
-
-    @property
-    def minterms(self) -> Tensor:
-        """The minterms of the training split, (M, C), bool."""
-        return distinct_minterms(self.splits["train"].labels)
-
-    def train_dataloader(self) -> DataLoader[ImageBatch]:
-        return DataLoader(self.splits["train"], sampler=self._train_sampler(), batch_size=None)
-
-    def val_dataloader(self) -> list[DataLoader[ImageBatch]]:
-        """The training split once through, to fit the subspaces on, then the validation split."""
-        return [self.split_dataloader("train"), self.split_dataloader("val")]
-
-    def test_dataloader(self) -> DataLoader[ImageBatch]:
-        return self.split_dataloader("test")
-
-    def split_dataloader(self, split: str) -> DataLoader[ImageBatch]:
-        """A split in order, every image once."""
-        if split not in self.splits:
-            raise ValueError(f"split must be one of {', '.join(self.splits)}, not {split!r}")
-        images = self.splits[split]
-        sampler = SequentialSampler(len(images), EVAL_BATCH_SIZE, *self._rank_and_world_size())
-        return DataLoader(images, sampler=sampler, batch_size=None)
-
-    def _train_sampler(self) -> EpochSampler:
-        train, place = self.splits["train"], self._rank_and_world_size()
-        if self.minterms_per_batch is None:
-            return RandomSampler(len(train), self.batch_size, self.seed, *place)
-        index = find_minterms(train.labels, self.minterms)
-        return MintermSampler(index, self.batch_size, self.minterms_per_batch, self.seed, *place)
-
-    def _rank_and_world_size(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+    @cached_property
+    def splits(self) -> Mapping[str, LabelledImages]:
+        """The splits, loaded on first use."""
+        return self.load()
 
 
-class OfficialSplits(ImageDataModule):
-    """Base of sets with an official training and test split; validation is held out of training.
+class OfficialSplits(ImageSet):
+    """Base of sets with an official training and test split.
 
     Args:
         root: Folder of all data sets.
-        validation: Number of training images held out.
-        batch_size, minterms_per_batch, seed, split_seed: As in `ImageDataModule`.
+        validate_on: `held_out`, training images set apart; or `test`, the official test split, as
+            the authors do: every choice made on it flatters the test.
+        validation: Number of training images that are held out.
+        split_seed: Of splits that are drawn here, apart from the seed of the run, so that runs
+            share them.
     """
 
     def __init__(
-        self,
-        root: str,
-        validation: int,
-        batch_size: int,
-        minterms_per_batch: int | None,
-        seed: int,
-        split_seed: int,
+        self, root: str, validate_on: ValidateOn, validation: int, split_seed: int
     ) -> None:
-        super().__init__(batch_size, minterms_per_batch, seed, split_seed)
         self.root = root
+        self.validate_on = validate_on
         self.validation = validation
+        self.split_seed = split_seed
 
     def read_split(self, name: str) -> LabelledImages:
         """Return the official split `train` or `test`."""
@@ -177,5 +152,7 @@ class OfficialSplits(ImageDataModule):
 
     def load(self) -> Mapping[str, LabelledImages]:
         train, test = self.read_split("train"), self.read_split("test")
+        if self.validate_on == "test":
+            return {"train": train, "val": test, "test": test}
         train, val = train.split(self.validation, self.split_seed)
         return {"train": train, "val": val, "test": test}

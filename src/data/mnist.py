@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -49,6 +50,12 @@ class Mnist(OfficialSplits):
         if self._find_folder() is None:
             self.source(self.root, download=True)
 
+    def checksums(self) -> Mapping[Path, str]:
+        """Of the gzipped files, where they are kept; a distribution compresses its own."""
+        folder = self._torchvision_folder()
+        published = {folder / name: md5 for name, md5 in self.source.resources}
+        return {path: md5 for path, md5 in published.items() if path.exists()}
+
     def label(self, classes: Tensor) -> Tensor:
         """Labels (N, C) of class numbers (N,)."""
         return one_hot(classes, len(self.literals))
@@ -57,8 +64,11 @@ class Mnist(OfficialSplits):
         images, classes = (read_idx(self._folder() / file) for file in FILES[name])
         return LabelledImages(images.unsqueeze(1), self.label(classes.long()))
 
+    def _torchvision_folder(self) -> Path:
+        return Path(self.root) / self.source.__name__ / "raw"
+
     def _candidates(self) -> list[Path]:
-        folder = Path(self.root) / self.source.__name__ / "raw"
+        folder = self._torchvision_folder()
         return [folder] if self.system_folder is None else [folder, self.system_folder]
 
     def _find_folder(self) -> Path | None:

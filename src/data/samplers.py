@@ -78,13 +78,15 @@ class MintermSampler(EpochSampler):
 
     With as many minterms in a batch as there are literals, the labels of a batch can have a rank
     equal to its number of minterms, as the theorem of the paper asks. Every batch draws its
-    minterms without replacement. Images of a minterm are drawn in a random order and again from the
-    start when they run out, so that rare minterms repeat.
+    minterms without replacement. Images of a minterm are drawn in a random order and anew when they
+    run out, so that rare minterms repeat; or with replacement, so that a batch can hold an image
+    twice while others are not seen.
 
     Args:
         minterm_index: (N,), the minterm of every image.
         batch_size: Images in a global batch, a multiple of `minterms_per_batch`.
         minterms_per_batch: Distinct minterms in a batch.
+        repeat_images: Whether images are drawn with replacement.
         seed, rank, world_size: As in `EpochSampler`.
 
     Raises:
@@ -96,6 +98,7 @@ class MintermSampler(EpochSampler):
         minterm_index: Tensor,
         batch_size: int,
         minterms_per_batch: int,
+        repeat_images: bool,
         seed: int,
         rank: int = 0,
         world_size: int = 1,
@@ -114,9 +117,11 @@ class MintermSampler(EpochSampler):
                 f"{minterms_per_batch}: use {batch_size - batch_size % minterms_per_batch}"
             )
         self.minterms_per_batch = minterms_per_batch
+        self.repeat_images = repeat_images
 
     def draw(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
-        streams = [_repeat_shuffled(members, generator) for members in self.members]
+        stream = _with_replacement if self.repeat_images else _shuffled_anew
+        streams = [stream(members, generator) for members in self.members]
         images_each = self.batch_size // self.minterms_per_batch
         for _ in range(self.num_batches):
             chosen = generator.choice(len(streams), self.minterms_per_batch, replace=False)
@@ -142,6 +147,11 @@ class SequentialSampler(Sampler[Batch]):
             yield list(self.indices[start : start + self.batch_size])
 
 
-def _repeat_shuffled(members: np.ndarray, generator: np.random.Generator) -> Iterator[int]:
+def _shuffled_anew(members: np.ndarray, generator: np.random.Generator) -> Iterator[int]:
     while True:
         yield from generator.permutation(members)
+
+
+def _with_replacement(members: np.ndarray, generator: np.random.Generator) -> Iterator[int]:
+    while True:
+        yield from generator.choice(members, len(members))

@@ -1,11 +1,16 @@
 """What every encoder is."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 
 class Encoder(nn.Module):
     """Maps images to embeddings; a subclass provides `features`.
+
+    `normalization` is the mean and standard deviation of pixels in [0, 1], per channel, that a
+    pretrained encoder wants; None leaves it to the image set.
 
     Args:
         embedding_dim: D.
@@ -22,6 +27,7 @@ class Encoder(nn.Module):
             raise ValueError(f"embedding_dim must be at least 1, not {embedding_dim}")
         if radius is not None and radius <= 0:
             raise ValueError(f"radius must be positive, or null for free lengths, not {radius}")
+        self.normalization: tuple[Sequence[float], Sequence[float]] | None = None
         self.embedding_dim = embedding_dim
         self.radius = radius
 

@@ -7,22 +7,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import datasets
 from torchvision.transforms import v2
 
-from src.data.cache import DamagedImageError, cached_images
-from src.data.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA
+from src.data.celeba import ATTRIBUTES, CHECKSUMS, IMAGES, PARTITION, CelebA, crop_square
 from src.data.faces import COLUMNS, Faces, write_faces
+from src.data.files import DamagedImageError, ImageFiles
 from src.data.missing import MissingDataError
 
 ROOT = Path(__file__).parent.parent.parent
-SETTINGS: dict[str, Any] = {
-    "image_size": 40,
-    "unlabelled": "keep",
-    "batch_size": 10,
-    "minterms_per_batch": None,
-    "seed": 0,
-    "split_seed": 0,
-}
+SETTINGS: dict[str, Any] = {"image_size": 40, "unlabelled": "keep", "cache": True}
 
 
 @pytest.fixture
@@ -33,9 +27,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def load(root: Path, **settings: Any) -> CelebA:
-    data = CelebA(str(root), **{**SETTINGS, **settings})
-    data.setup()
-    return data
+    images = CelebA(str(root), **{**SETTINGS, **settings})
+    assert images.splits  # loaded here
+    return images
 
 
 def attribute_rows(root: Path) -> list[list[str]]:
@@ -81,6 +75,23 @@ def test_images_without_any_attribute_are_kept_or_dropped_everywhere(root: Path)
         some = kept.splits[split].labels.any(dim=1)
         assert torch.equal(dropped.splits[split].labels, kept.splits[split].labels[some])
     assert len(dropped.splits["train"]) < len(kept.splits["train"])
+
+
+def test_images_decoded_each_time_are_those_of_the_cache(root: Path) -> None:
+    decoded, cached = load(root, cache=False), load(root)
+    for split, images in cached.splits.items():
+        assert torch.equal(decoded.splits[split].images, images.images)
+        chosen = torch.tensor([3, 0, 2])
+        first, second = decoded.splits[split][chosen], images[chosen]
+        assert torch.equal(first.images, second.images)
+        assert torch.equal(first.labels, second.labels)
+
+
+def test_checksums_are_those_that_torchvision_compares(root: Path) -> None:
+    published = {name: md5 for _, md5, name in datasets.CelebA.file_list}
+    assert {name: published[name] for name in CHECKSUMS} == CHECKSUMS
+    with pytest.raises(ValueError, match=rf"{ATTRIBUTES} has MD5 \w+, not {CHECKSUMS[ATTRIBUTES]}"):
+        load(root).verify()
 
 
 def test_missing_folder_is_answered_with_where_how_and_the_stand_in(tmp_path: Path) -> None:
@@ -166,7 +177,7 @@ def test_full_disk_is_said_and_leaves_nothing_behind(root: Path) -> None:
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "from src.data.celeba import CelebA\n"
-        f"CelebA({str(root)!r}, 40, 'keep', 10, None, 0, 0).setup()\n"
+        f"CelebA({str(root)!r}, 40, 'keep', True).load()\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
@@ -180,7 +191,7 @@ def test_full_disk_is_said_and_leaves_nothing_behind(root: Path) -> None:
 def test_two_processes_can_start_at_once(root: Path) -> None:
     script = (
         "from src.data.celeba import CelebA\n"
-        f"data = CelebA({str(root)!r}, 40, 'keep', 10, None, 0, 0); data.setup()\n"
+        f"data = CelebA({str(root)!r}, 40, 'keep', True)\n"
         "print(int(data.splits['train'].images.long().sum()))\n"
     )
     processes = [
@@ -198,13 +209,13 @@ def test_killed_build_is_started_again(root: Path) -> None:
     script = (
         "import os, signal\n"
         "from src.data import celeba\n"
-        "decode, count = celeba.decode_square, [0]\n"
-        "def die_midway(path, size):\n"
+        "crop, count = celeba.crop_square, [0]\n"
+        "def die_midway(image, size):\n"
         "    count[0] += 1\n"
         "    if count[0] > 20: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return decode(path, size)\n"
-        "celeba.decode_square = die_midway\n"
-        f"celeba.CelebA({str(root)!r}, 40, 'keep', 10, None, 0, 0).setup()\n"
+        "    return crop(image, size)\n"
+        "celeba.crop_square = die_midway\n"
+        f"celeba.CelebA({str(root)!r}, 40, 'keep', True).load()\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT)
     assert killed.returncode < 0
@@ -215,19 +226,15 @@ def test_killed_build_is_started_again(root: Path) -> None:
 def test_decoding_refuses_what_is_no_image(tmp_path: Path) -> None:
     path = tmp_path / "note.jpg"
     path.write_text("no image")
+    files = ImageFiles([path], (3, 8, 8), lambda image: crop_square(image, 8))
     with pytest.raises(DamagedImageError, match=r"note\.jpg"):
-        load_one(path, tmp_path)
-
-
-def load_one(path: Path, folder: Path) -> torch.Tensor:
-    from src.data.celeba import decode_square
-
-    return cached_images(folder / "cache", [path], (3, 8, 8), lambda p: decode_square(p, 8), {})
+        files.cached(tmp_path / "cache", {})
+    with pytest.raises(DamagedImageError, match=r"note\.jpg"):
+        files[torch.tensor([0])]
 
 
 def test_faces_are_drawn_once_whole_and_the_same_again(tmp_path: Path) -> None:
-    faces = Faces(30, str(tmp_path), **SETTINGS)
-    faces.setup()
+    Faces(30, 0, str(tmp_path), **SETTINGS).load()
     left = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
     assert left == {"faces-30-0", "cache"}
     _, columns, *rows = attribute_rows_of(tmp_path / "faces-30-0")

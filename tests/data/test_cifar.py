@@ -11,13 +11,7 @@ from torchvision import datasets
 from src.data.cifar import Cifar10, Cifar100
 from src.data.missing import MissingDataError
 
-SETTINGS: dict[str, Any] = {
-    "validation": 10,
-    "batch_size": 10,
-    "minterms_per_batch": None,
-    "seed": 0,
-    "split_seed": 0,
-}
+SETTINGS: dict[str, Any] = {"validate_on": "held_out", "validation": 10, "split_seed": 0}
 
 
 def write_files(root: Path, source: Any, key: str, classes: list[str]) -> None:
@@ -57,7 +51,6 @@ def small_set(
 def test_reads_what_torchvision_reads(small_set: Any) -> None:
     ours, theirs, root = small_set
     data = ours(str(root), **SETTINGS)
-    data.setup()
     reference = theirs(str(root), train=False)
     test = data.splits["test"]
     assert np.array_equal(test.images.permute(0, 2, 3, 1).numpy(), reference.data)
@@ -70,13 +63,13 @@ def test_wrong_checksum_is_refused(small_set: Any) -> None:
     ours, theirs, root = small_set
     path = root / theirs.base_folder / theirs.train_list[0][0]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(MissingDataError, match="no whole"):
-        ours(str(root), **SETTINGS).setup()
+    with pytest.raises(MissingDataError, match="with the published checksums"):
+        ours(str(root), **SETTINGS).load()
 
 
 def test_missing_files_are_answered_with_the_command_that_gets_them(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"src\.prepare"):
-        Cifar10(str(tmp_path), **SETTINGS).setup()
+        Cifar10(str(tmp_path), **SETTINGS).load()
 
 
 def test_literal_names_can_be_asked_for() -> None:

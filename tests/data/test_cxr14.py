@@ -10,14 +10,7 @@ from PIL import Image
 from src.data.cxr14 import FINDINGS, TEST_LIST, TRAIN_LIST, ChestXray14
 from src.data.missing import MissingDataError
 
-SETTINGS: dict[str, Any] = {
-    "image_size": 16,
-    "validation": 0.25,
-    "batch_size": 4,
-    "minterms_per_batch": None,
-    "seed": 0,
-    "split_seed": 0,
-}
+SETTINGS: dict[str, Any] = {"image_size": 16, "validation": 0.25, "split_seed": 0, "cache": True}
 FINDING_LABELS = ["No Finding", "Effusion|Mass", "Pleural_Thickening", "Hernia", "Edema|Effusion"]
 
 
@@ -47,9 +40,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def load(root: Path) -> ChestXray14:
-    data = ChestXray14(str(root), **SETTINGS)
-    data.setup()
-    return data
+    images = ChestXray14(str(root), **SETTINGS)
+    assert images.splits  # loaded here
+    return images
 
 
 def test_labels_belong_to_their_images(root: Path) -> None:

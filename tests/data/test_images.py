@@ -1,42 +1,18 @@
-import pytest
 import torch
 from torchvision.transforms import functional as reference
 
-from src.data.digits import Digits
+from src.data.images import LabelledImages
 from src.data.normalize import Normalize
 
 
-def test_loaders_cut_whole_batches() -> None:
-    data = Digits(batch_size=128, minterms_per_batch=None, seed=0, split_seed=0)
-    data.setup()
-    batches = list(data.train_dataloader())
-    assert len(batches) == 1257 // 128
-    for batch in batches:
-        assert batch.images.shape == (128, 1, 8, 8)
-        assert torch.equal(batch.labels, data.splits["train"].labels[batch.indices])
-        assert torch.equal(batch.images, data.splits["train"].images[batch.indices])
-
-
-def test_fit_and_validation_loaders_see_every_image_once_in_order() -> None:
-    data = Digits(batch_size=100, minterms_per_batch=None, seed=0, split_seed=0)
-    data.setup()
-    for loader, split in zip(data.val_dataloader(), ("train", "val"), strict=True):
-        indices = torch.cat([batch.indices for batch in loader])
-        assert indices.tolist() == list(range(len(data.splits[split])))
-
-
-def test_minterm_batches_reach_the_loader() -> None:
-    data = Digits(batch_size=125, minterms_per_batch=5, seed=0, split_seed=0)
-    data.setup()
-    for batch in data.train_dataloader():
-        assert sorted(batch.labels.unique(dim=0, return_counts=True)[1].tolist()) == [25] * 5
-
-
-def test_unknown_split_is_answered_with_the_known_ones() -> None:
-    data = Digits(batch_size=100, minterms_per_batch=None, seed=0, split_seed=0)
-    data.setup()
-    with pytest.raises(ValueError, match="train, val, test"):
-        data.split_dataloader("dev")
+def test_split_parts_and_selections_keep_images_with_their_labels() -> None:
+    images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1)
+    labels = torch.arange(20).view(20, 1) % 2
+    kept, held = LabelledImages(images, labels).split(5, seed=0)
+    assert (len(kept), len(held)) == (15, 5)
+    assert sorted(torch.cat([kept.images, held.images]).flatten().tolist()) == list(range(20))
+    for part in (kept, held, kept.select(torch.tensor([4, 2])), held.to(torch.device("cpu"))):
+        assert torch.equal(part.images.flatten() % 2 == 1, part.labels.flatten())
 
 
 def test_normalize_does_what_torchvision_does() -> None:

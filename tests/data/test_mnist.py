@@ -10,13 +10,9 @@ from src.data.fashion_attributes import CLASSES_WITH, FashionAttributes
 from src.data.fashion_sets import FREQUENCIES, FashionSets
 from src.data.missing import MissingDataError
 from src.data.mnist import FILES, FashionMnist, Mnist, read_idx
+from src.subspaces.minterms import distinct_minterms
 
-SETTINGS: dict[str, Any] = {
-    "batch_size": 10,
-    "minterms_per_batch": None,
-    "seed": 0,
-    "split_seed": 0,
-}
+SETTINGS: dict[str, Any] = {"validate_on": "held_out", "validation": 10, "split_seed": 0}
 
 
 def idx(values: torch.Tensor) -> bytes:
@@ -42,8 +38,7 @@ def write_set(root: Path, name: str, zipped: bool, train: int = 60, test: int = 
 def test_reads_what_torchvision_reads(source: type[Mnist], tmp_path: Path) -> None:
     name = source.source.__name__
     write_set(tmp_path, name, zipped=False)
-    data = source(str(tmp_path), validation=10, **SETTINGS)
-    data.setup()
+    data = source(str(tmp_path), **SETTINGS)
     assert {split: len(images) for split, images in data.splits.items()} == {
         "train": 50,
         "val": 10,
@@ -73,9 +68,9 @@ def test_class_order_is_torchvisions() -> None:
 
 
 def test_missing_files_are_answered_with_where_and_how(tmp_path: Path) -> None:
-    data = Mnist(str(tmp_path), validation=10, **SETTINGS)
+    data = Mnist(str(tmp_path), **SETTINGS)
     with pytest.raises(MissingDataError) as caught:
-        data.setup()
+        data.load()
     for part in (str(tmp_path / "MNIST" / "raw"), "train-images-idx3-ubyte.gz", "src.prepare"):
         assert part in str(caught.value)
     assert "dataset=digits" in str(caught.value)
@@ -86,36 +81,45 @@ def test_cut_off_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "MNIST" / "raw" / FILES["train"][0]
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=f"{path} is damaged"):
-        Mnist(str(tmp_path), validation=10, **SETTINGS).setup()
+        Mnist(str(tmp_path), **SETTINGS).load()
 
 
-def test_validation_does_not_depend_on_the_run_seed(tmp_path: Path) -> None:
+def test_validation_is_drawn_from_the_split_seed(tmp_path: Path) -> None:
     write_set(tmp_path, "MNIST", zipped=False)
-    splits = []
-    for seed in (0, 1):
-        data = Mnist(str(tmp_path), validation=10, **{**SETTINGS, "seed": seed})
-        data.setup()
-        splits.append(data.splits["val"].images)
-    assert torch.equal(*splits)
+    first, again, other = (
+        Mnist(str(tmp_path), **{**SETTINGS, "split_seed": seed}).splits["val"].images
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_authors_validate_on_the_test_split(tmp_path: Path) -> None:
+    write_set(tmp_path, "MNIST", zipped=False)
+    splits = Mnist(str(tmp_path), **{**SETTINGS, "validate_on": "test"}).splits
+    assert torch.equal(splits["val"].images, splits["test"].images)
+    assert len(splits["train"]) == 60
+
+
+def test_checksums_are_the_published_ones(tmp_path: Path) -> None:
+    write_set(tmp_path, "MNIST", zipped=True)
+    with pytest.raises(ValueError, match=rf"{FILES['train'][0]}.gz has MD5 \w+, not f68b3c2dcbeaa"):
+        Mnist(str(tmp_path), **SETTINGS).verify()
 
 
 def test_attributes_make_ten_minterms_that_share_literals(tmp_path: Path) -> None:
     write_set(tmp_path, "FashionMNIST", zipped=False)
-    data = FashionAttributes(str(tmp_path), validation=10, **SETTINGS)
-    data.setup()
+    data = FashionAttributes(str(tmp_path), **SETTINGS)
     classes = datasets.FashionMNIST(str(tmp_path), train=False).targets
     for labels, number in zip(data.splits["test"].labels, classes, strict=True):
         name = FashionMnist.literals[number]
         assert labels.tolist() == [name in CLASSES_WITH[key] for key in data.literals]
-    assert len(data.minterms) == 10
+    assert len(distinct_minterms(data.splits["train"].labels)) == 10
     assert data.splits["test"].labels.int().sum(dim=0).min() > 3
 
 
 def canvases(root: Path, split_seed: int = 0) -> FashionSets:
-    settings = {**SETTINGS, "split_seed": split_seed}
-    data = FashionSets(450, 100, str(root), validation=50, **settings)
-    data.setup()
-    return data
+    return FashionSets(450, 100, str(root), validation=50, split_seed=split_seed)
 
 
 def test_canvases_are_a_function_of_the_split_seed(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def random_sampler(seed: int = 0, rank: int = 0, world_size: int = 1) -> RandomS
 
 
 def minterm_sampler(seed: int = 0, rank: int = 0, world_size: int = 1) -> MintermSampler:
-    return MintermSampler(MINTERM_INDEX, 12, 3, seed, rank, world_size)
+    return MintermSampler(MINTERM_INDEX, 12, 3, False, seed, rank, world_size)
 
 
 def epoch(sampler: EpochSampler, number: int) -> list[list[int]]:
@@ -98,7 +98,7 @@ def test_batch_size_above_the_set_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_size 12 is larger than the training set"):
         RandomSampler(11, 12, 0)
     with pytest.raises(ValueError, match="batch_size 96 is larger than the training set"):
-        MintermSampler(MINTERM_INDEX, 96, 3, 0)
+        MintermSampler(MINTERM_INDEX, 96, 3, False, 0)
 
 
 # Random sampler
@@ -127,7 +127,7 @@ def test_random_epochs_leave_out_different_images() -> None:
 
 @pytest.mark.parametrize("minterms_per_batch", [1, 2, 3, 4, 6])
 def test_batches_hold_so_many_minterms_in_equal_shares(minterms_per_batch: int) -> None:
-    sampler = MintermSampler(MINTERM_INDEX, 12, minterms_per_batch, 0)
+    sampler = MintermSampler(MINTERM_INDEX, 12, minterms_per_batch, False, 0)
     for number in range(5):
         for batch in epoch(sampler, number):
             counts = Counter(MINTERM_INDEX[batch].tolist())
@@ -149,7 +149,7 @@ def test_rare_minterms_repeat_and_are_drawn_as_often_as_any() -> None:
 def test_images_of_a_minterm_run_out_before_they_repeat(minterm: int) -> None:
     members = {image for image, own in enumerate(MINTERM_INDEX.tolist()) if own == minterm}
     # All minterms in every batch: 2 images of each in 7 batches
-    batches = list(MintermSampler(MINTERM_INDEX, 12, 6, 0))
+    batches = list(MintermSampler(MINTERM_INDEX, 12, 6, False, 0))
     drawn = [index for batch in batches for index in batch if index in members]
     assert len(drawn) == 14
     for start in range(0, 14, len(members)):
@@ -159,25 +159,35 @@ def test_images_of_a_minterm_run_out_before_they_repeat(minterm: int) -> None:
 
 def test_minterms_with_enough_images_repeat_none_within_a_batch() -> None:
     index = torch.arange(96) % 4
-    for batch in MintermSampler(index, 24, 4, 0):
+    for batch in MintermSampler(index, 24, 4, False, 0):
         assert len(set(batch)) == 24
+
+
+def test_images_can_be_drawn_with_replacement_as_the_authors_do() -> None:
+    index = torch.arange(96) % 4
+    batches = list(MintermSampler(index, 24, 4, True, 0))
+    drawn = [image for batch in batches for image in batch]
+    for batch in batches:
+        assert sorted(Counter(index[batch].tolist()).values()) == [6] * 4
+    # 96 draws with replacement from four times 24 see 1 - 1/e of them, give or take.
+    assert 45 < len(set(drawn)) < 75
 
 
 def test_minterm_numbers_may_have_gaps() -> None:
     index = torch.tensor([-1, 7, 100]).repeat(8)
-    for batch in MintermSampler(index, 4, 2, 0):
+    for batch in MintermSampler(index, 4, 2, False, 0):
         assert sorted(Counter(index[batch].tolist()).values()) == [2, 2]
 
 
 @pytest.mark.parametrize("minterms_per_batch", [-1, 0, 7])
 def test_number_of_minterms_that_the_set_does_not_have_is_refused(minterms_per_batch: int) -> None:
     with pytest.raises(ValueError, match="must be between 1 and 6"):
-        MintermSampler(MINTERM_INDEX, 12, minterms_per_batch, 0)
+        MintermSampler(MINTERM_INDEX, 12, minterms_per_batch, False, 0)
 
 
 def test_batch_size_that_minterms_cannot_share_is_refused_with_one_that_they_can() -> None:
     with pytest.raises(ValueError, match=r"multiple of minterms_per_batch 5: use 10$"):
-        MintermSampler(MINTERM_INDEX, 12, 5, 0)
+        MintermSampler(MINTERM_INDEX, 12, 5, False, 0)
 
 
 # Sequential sampler

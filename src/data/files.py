@@ -1,0 +1,124 @@
+"""Image files, decoded when they are asked for or once and for all into a memory-mapped file.
+
+The memory-mapped file is named after everything that its content depends on, so that other settings
+or other source files give another one. It is written beside its name and renamed when it is
+complete; a lock lets one of several processes build while the others wait.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from PIL import Image, UnidentifiedImageError
+from rich.progress import track
+from torch import Tensor
+
+CHUNK = 512  # images decoded at a time: bounds the memory that a build takes
+
+
+class DamagedImageError(ValueError):
+    """An image file cannot be decoded."""
+
+
+class ImageFiles:
+    """A sequence of image files that decode to arrays of one shape.
+
+    Args:
+        paths: (N,).
+        shape: Channels, height and width of a decoded image.
+        decode: Maps an opened image to pixels of that shape, uint8. Called from several threads.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        shape: tuple[int, int, int],
+        decode: Callable[[Image.Image], np.ndarray],
+    ) -> None:
+        self.paths = paths
+        self.shape = shape
+        self.decode = decode
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, positions: Tensor) -> Tensor:
+        """Decode the files at positions (n,): (n, channels, height, width), uint8.
+
+        Raises:
+            DamagedImageError: If a file cannot be decoded; it is named.
+        """
+        return torch.from_numpy(
+            np.stack([self._read(self.paths[position]) for position in positions.tolist()])
+        )
+
+    def cached(self, folder: Path, settings: Mapping[str, Any]) -> Tensor:
+        """Pixels of all files, memory-mapped: (N, channels, height, width), uint8.
+
+        Args:
+            folder: Of caches, made if need be.
+            settings: What else decides the pixels, such as a crop; plain values.
+
+        Raises:
+            DamagedImageError: If a file cannot be decoded; it is named.
+            OSError: If a file is missing or the disk is full. Nothing is left behind.
+        """
+        name = fingerprint(self.paths, {"shape": list(self.shape), **settings})
+        target = folder / f"{name}.npy"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_suffix(".lock")):
+            if not self._is_complete(target):
+                self._build(target)
+        # Copy on write: torch takes writable arrays only, and nothing here writes.
+        return torch.from_numpy(np.load(target, mmap_mode="c"))
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            with Image.open(path) as image:
+                pixels = self.decode(image)
+        except FileNotFoundError:
+            raise
+        except (UnidentifiedImageError, OSError) as error:
+            raise DamagedImageError(f"{path} is damaged ({error}): fetch it again") from error
+        assert pixels.shape == self.shape
+        assert pixels.dtype == np.uint8
+        return pixels
+
+    def _is_complete(self, target: Path) -> bool:
+        try:
+            stored = np.load(target, mmap_mode="r")  # a file that is too short cannot be mapped
+        except (FileNotFoundError, ValueError, EOFError):
+            return False
+        return stored.shape == (len(self), *self.shape) and stored.dtype == np.uint8
+
+    def _build(self, target: Path) -> None:
+        partial = target.with_suffix(".partial")
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(self), *self.shape)}
+        chunks = range(0, len(self), CHUNK)
+        try:
+            with partial.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads:
+                np.lib.format.write_array_header_1_0(file, header)
+                for start in track(chunks, f"decoding {len(self):,} images", transient=True):
+                    for pixels in threads.map(self._read, self.paths[start : start + CHUNK]):
+                        file.write(pixels.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def fingerprint(paths: Sequence[Path], settings: Mapping[str, Any]) -> str:
+    """Hash of names, sizes and times of files, and of settings."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in paths:
+        status = path.stat()
+        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,86 @@
+"""Pretrained backbones: ImageNet ResNets, DINOv2 and whatever else timm has."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from src.encoders.encoder import Encoder
+
+HUB = "hub"
+
+
+class Pretrained(Encoder):
+    """A backbone of timm with a new linear head.
+
+    Args:
+        image_shape: Channels, height and width of the images. For other than three channels the
+            first layer is adapted.
+        model: Its name in timm, such as `resnet18.tv_in1k`, which is torchvision's.
+        weights: `hub` for the published ones, downloaded once; a local file of them, as PyTorch or
+            safetensors keep it; or None for random ones.
+        freeze: Whether only the head is trained.
+        image_size: Images are scaled to squares of so many pixels.
+        embedding_dim, radius: As in `Encoder`.
+
+    Raises:
+        ValueError: If there is no such model, or its weights cannot be had or are another's.
+    """
+
+    network: Any  # timm gives its models methods that nn.Module does not have
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        model: str,
+        weights: str | None,
+        freeze: bool,
+        image_size: int,
+        embedding_dim: int,
+        radius: float | None,
+    ) -> None:
+        super().__init__(embedding_dim, radius)
+        self.freeze = freeze
+        self.image_size = image_size
+        if not timm.is_model(model):
+            raise ValueError(
+                f"timm has no model {model!r}; timm.list_models('*resnet*') lists some"
+            )
+        if weights not in (None, HUB) and not Path(str(weights)).is_file():
+            raise ValueError(f"no file of weights at {weights}")
+        try:
+            # With the head that the weights were trained with, they are compared strictly.
+            self.network = timm.create_model(
+                model,
+                pretrained=weights is not None,
+                pretrained_cfg_overlay=None if weights in (None, HUB) else {"file": weights},
+                in_chans=image_shape[0],
+            )
+        except Exception as error:  # each hub and file format has errors of its own
+            first_line = str(error).splitlines()[0]
+            raise ValueError(
+                f"no weights of {model} from {weights} ({first_line}): give a file of them "
+                "(encoder.weights=FILE), or null for random ones"
+            ) from error
+        if hasattr(self.network, "set_input_size"):  # vision transformers; others take any size
+            self.network.set_input_size(img_size=(image_size, image_size))
+        self.network.reset_classifier(embedding_dim)
+        published = self.network.pretrained_cfg
+        self.normalization = (published["mean"], published["std"])
+        if freeze:
+            self.network.requires_grad_(False)
+            self.network.get_classifier().requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "Pretrained":
+        """Switch modes; a frozen network keeps its running statistics."""
+        super().train(mode)
+        if self.freeze:
+            self.network.eval()
+        return self
+
+    def features(self, images: Tensor) -> Tensor:
+        square = (self.image_size, self.image_size)
+        return self.network(interpolate(images, square, mode="bilinear", antialias=True))

@@ -1,0 +1,69 @@
+"""From a config to a trained and tested model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import wandb
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from src.build import build_data, build_module
+from src.checkpoints import SaveConfig, check_resumable, read_checkpoint
+from src.data.images import ImageSet
+from src.instantiate import instantiate
+from src.results import print_results, write_metrics
+
+
+def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
+    """Fit, then test the last checkpoint, and write down what came out."""
+    output_dir = Path(config.output_dir)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if config.ckpt_path is not None:
+        check_resumable(config.ckpt_path, plain)
+
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = build_data(config, image_set)
+    data.train_dataloader()  # say now, not after the model is built, if batches do not fit
+    module = build_module(config, image_set, data.minterms)
+    callbacks = [instantiate(callback) for callback in config.callbacks.values()]
+    logger = instantiate(config.logger) if config.logger else False
+    trainer: pl.Trainer = instantiate(
+        config.trainer, callbacks=[*callbacks, SaveConfig(plain)], logger=logger
+    )
+    if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ValueError(
+            "a sweep over several processes would mix its jobs: start one job a command"
+        )
+
+    last = output_dir / "checkpoints" / "last.ckpt"
+    try:
+        if trainer.is_global_zero:
+            output_dir.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+        for run_logger in trainer.loggers:
+            run_logger.log_hyperparams(plain)
+        trainer.fit(module, data, ckpt_path=config.ckpt_path)
+        metrics = dict(trainer.callback_metrics)
+        if config.test:
+            if not last.exists():
+                raise ValueError(f"training ended before its first validation: there is no {last}")
+            trainer.test(module, data, ckpt_path=last, verbose=False)
+            metrics |= trainer.callback_metrics
+    except BaseException:
+        wandb.finish(exit_code=1)
+        raise
+    wandb.finish()  # else the next job of a sweep would write into this run
+
+    if trainer.is_global_zero:
+        results = {name: float(value) for name, value in metrics.items()}
+        run = {
+            "run/seed": config.seed,
+            "run/protocol": config.protocol.name,
+            "run/epochs": trainer.current_epoch,
+        }
+        if config.test:
+            run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
+        write_metrics(output_dir, results, run)
+        print_results(results, "test" if config.test else "val", output_dir)

@@ -1,0 +1,127 @@
+"""Whole batches of an image set, the same for every number of processes."""
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from src.data.images import ImageBatch, ImageSet, LabelledImages
+from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
+from src.subspaces.minterms import distinct_minterms, find_minterms
+
+EVAL_BATCH_SIZE = 512  # of passes without gradients; results do not depend on it
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Serves an image set in whole batches.
+
+    Args:
+        image_set: Loaded on first use.
+        batch_size: Images in a training batch, over all processes together.
+        minterms_per_batch: None for random batches; otherwise every training batch holds this many
+            distinct minterms in equal shares (`MintermSampler`).
+        repeat_images: Whether such batches draw their images with replacement, as the authors do.
+        fit_images: None to fit subspaces on all training images; otherwise at most on this many of
+            each minterm, the last of the split, as the authors do.
+        workers: Processes that cut batches; worth it where images are not decoded in advance.
+        on_device: Whether to keep the splits in the memory of the device.
+        seed: Of the order of training batches.
+
+    Raises:
+        ValueError: If arguments do not fit each other, the set, its minterms or the processes.
+    """
+
+    def __init__(
+        self,
+        image_set: ImageSet,
+        batch_size: int,
+        minterms_per_batch: int | None,
+        repeat_images: bool,
+        fit_images: int | None,
+        workers: int,
+        on_device: bool,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        if fit_images is not None and fit_images < 1:
+            raise ValueError(f"fit_images must be at least 1, or null for all, not {fit_images}")
+        if on_device and workers:
+            raise ValueError("workers cannot reach images on the device: set loader.workers=0")
+        self.image_set = image_set
+        self.batch_size = batch_size
+        self.minterms_per_batch = minterms_per_batch
+        self.repeat_images = repeat_images
+        self.fit_images = fit_images
+        self.workers = workers
+        self.on_device = on_device
+        self.seed = seed
+        self._moved: dict[str, LabelledImages] = {}
+
+    @property
+    def minterms(self) -> Tensor:
+        """The minterms of the training split, (M, C), bool."""
+        return distinct_minterms(self.image_set.splits["train"].labels)
+
+    def train_dataloader(self) -> DataLoader[ImageBatch]:
+        return self._loader(self._split("train"), self._train_sampler())
+
+    def val_dataloader(self) -> list[DataLoader[ImageBatch]]:
+        """What the subspaces are fitted on, once through, then the validation split."""
+        return [self._pass_over(self._fit_split()), self.split_dataloader("val")]
+
+    def test_dataloader(self) -> DataLoader[ImageBatch]:
+        return self.split_dataloader("test")
+
+    def split_dataloader(self, split: str) -> DataLoader[ImageBatch]:
+        """A split in order, every image once."""
+        return self._pass_over(self._split(split))
+
+    def _split(self, name: str) -> LabelledImages:
+        splits = self.image_set.splits
+        if name not in splits:
+            raise ValueError(f"split must be one of {', '.join(splits)}, not {name!r}")
+        if not self.on_device or self.trainer is None:
+            return splits[name]
+        if name not in self._moved:
+            self._moved[name] = splits[name].to(self.trainer.strategy.root_device)
+        return self._moved[name]
+
+    def _fit_split(self) -> LabelledImages:
+        train = self._split("train")
+        if self.fit_images is None:
+            return train
+        index = find_minterms(train.labels.cpu(), self.minterms)
+        last = [
+            (index == minterm).nonzero().flatten()[-self.fit_images :]
+            for minterm in range(len(self.minterms))
+        ]
+        return train.select(torch.cat(last).sort().values)
+
+    def _train_sampler(self) -> EpochSampler:
+        train, place = self.image_set.splits["train"], self._rank_and_world_size()
+        if self.minterms_per_batch is None:
+            return RandomSampler(len(train), self.batch_size, self.seed, *place)
+        index = find_minterms(train.labels, self.minterms)
+        return MintermSampler(
+            index, self.batch_size, self.minterms_per_batch, self.repeat_images, self.seed, *place
+        )
+
+    def _pass_over(self, images: LabelledImages) -> DataLoader[ImageBatch]:
+        place = self._rank_and_world_size()
+        return self._loader(images, SequentialSampler(len(images), EVAL_BATCH_SIZE, *place))
+
+    def _loader(
+        self, images: LabelledImages, sampler: EpochSampler | SequentialSampler
+    ) -> DataLoader[ImageBatch]:
+        return DataLoader(
+            images,
+            sampler=sampler,
+            batch_size=None,  # the sampler yields whole batches
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

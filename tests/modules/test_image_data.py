@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+import torch
+
+from src.data.digits import Digits
+from src.modules.image_data import ImageDataModule
+
+DIGITS = Digits(split_seed=0)
+
+
+def serve(**settings: Any) -> ImageDataModule:
+    plain: dict[str, Any] = {
+        "batch_size": 100,
+        "minterms_per_batch": None,
+        "repeat_images": False,
+        "fit_images": None,
+        "workers": 0,
+        "on_device": False,
+        "seed": 0,
+    }
+    return ImageDataModule(DIGITS, **(plain | settings))
+
+
+@pytest.mark.parametrize("settings", [{}, {"workers": 2}, {"on_device": True}])
+def test_loaders_cut_whole_batches(settings: dict[str, Any]) -> None:
+    batches = list(serve(**settings).train_dataloader())
+    assert len(batches) == 1257 // 100
+    train = DIGITS.splits["train"]
+    for batch in batches:
+        assert batch.images.shape == (100, 1, 8, 8)
+        assert torch.equal(batch.labels, train.labels[batch.indices])
+        assert torch.equal(batch.images, train.images[batch.indices])
+
+
+def test_fit_and_validation_loaders_see_every_image_once_in_order() -> None:
+    for loader, split in zip(serve().val_dataloader(), ("train", "val"), strict=True):
+        indices = torch.cat([batch.indices for batch in loader])
+        assert indices.tolist() == list(range(len(DIGITS.splits[split])))
+
+
+def test_subspaces_can_be_fitted_on_the_last_images_of_each_minterm() -> None:
+    fit = list(serve(fit_images=30).val_dataloader()[0])
+    labels = torch.cat([batch.labels for batch in fit])
+    images = torch.cat([batch.images for batch in fit])
+    train = DIGITS.splits["train"]
+    for minterm in train.labels.unique(dim=0):
+        members = (train.labels == minterm).all(dim=1)
+        chosen = (labels == minterm).all(dim=1)
+        assert torch.equal(images[chosen], train.images[members][-30:])
+
+
+def test_minterm_batches_reach_the_loader() -> None:
+    for batch in serve(batch_size=125, minterms_per_batch=5).train_dataloader():
+        assert sorted(batch.labels.unique(dim=0, return_counts=True)[1].tolist()) == [25] * 5
+
+
+def test_unknown_split_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="train, val, test"):
+        serve().split_dataloader("dev")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"fit_images": 0}, "fit_images must be at least 1"),
+        ({"on_device": True, "workers": 1}, "set loader.workers=0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        serve(**settings)
