@@ -1,5 +1,6 @@
-"""Commands run for real, in a folder of their own."""
+"""Commands run for real, in a folder of their own, and small data in published layouts."""
 
+import gzip
 import importlib
 import json
 import os
@@ -9,7 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 from omegaconf import DictConfig, OmegaConf
+
+from src.data.mnist import FILES
 
 SHORT = ("trainer.max_epochs=12",)
 
@@ -62,6 +66,26 @@ def train(folder: Path, *overrides: str) -> Run:
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     return Run(folder, config, metrics)
+
+
+def idx(values: torch.Tensor) -> bytes:
+    """Bytes of an IDX file."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes([0, 0, 8, values.ndim]) + sizes + values.numpy().tobytes()
+
+
+def write_idx_files(root: Path, name: str, zipped: bool, train: int = 60, test: int = 30) -> None:
+    """Random images of ten classes as MNIST (or another name) lies below a root folder."""
+    folder = root / name / "raw"
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for split, size in (("train", train), ("test", test)):
+        images = torch.randint(0, 256, (size, 28, 28), dtype=torch.uint8, generator=generator)
+        classes = torch.arange(size, dtype=torch.uint8) % 10
+        for file, values in zip(FILES[split], (images, classes), strict=True):
+            data = idx(values)
+            path = folder / (f"{file}.gz" if zipped else file)
+            path.write_bytes(gzip.compress(data) if zipped else data)
 
 
 @pytest.fixture(autouse=True)

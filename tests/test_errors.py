@@ -140,6 +140,28 @@ BAD_INPUTS = {
         "split must be one of train, val, test",
     ),
     "benchmark on no device": ("benchmark", ["device=tpu"], "device must be cpu or cuda"),
+    "benchmark of no part": ("benchmark", ["part=speed"], "part must be one of loss, loaders"),
+    "unknown protocol": (
+        "train",
+        ["protocol=author"],
+        "there is no protocol/author; choose from authors, clean",
+    ),
+    "weights from nowhere": (
+        "train",
+        ["encoder=imagenet_resnet18", "encoder.weights=nowhere.pth"],
+        "no file of weights at nowhere.pth",
+    ),
+    "backbone of no name": (
+        "train",
+        ["encoder=imagenet_resnet18", "encoder.model=resnet19"],
+        "timm has no model 'resnet19'",
+    ),
+    "images on the device and in workers": (
+        "train",
+        ["loader.on_device=true", "loader.workers=2"],
+        "set loader.workers=0",
+    ),
+    "subspaces from no images": ("train", ["loader.fit_images=0"], "fit_images must be at least 1"),
 }
 
 

@@ -92,12 +92,16 @@ class Faces(CelebA):
     def folder_name(self) -> str:
         return f"faces-{self.number}-{self.split_seed}"
 
-    def load(self) -> Mapping[str, LabelledImages]:
+    def draw(self) -> None:
+        """Draw the faces, unless they are there."""
         folder = self.root / self.folder_name
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.exists():
                 write_faces(folder, self.number, self.split_seed)
+
+    def load(self) -> Mapping[str, LabelledImages]:
+        self.draw()
         return super().load()
 
     def checksums(self) -> Mapping[Path, str]:

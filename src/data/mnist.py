@@ -61,7 +61,7 @@ class Mnist(OfficialSplits):
         return one_hot(classes, len(self.literals))
 
     def read_split(self, name: str) -> LabelledImages:
-        images, classes = (read_idx(self._folder() / file) for file in FILES[name])
+        images, classes = (read_idx(self.folder() / file) for file in FILES[name])
         return LabelledImages(images.unsqueeze(1), self.label(classes.long()))
 
     def _torchvision_folder(self) -> Path:
@@ -73,11 +73,18 @@ class Mnist(OfficialSplits):
 
     def _find_folder(self) -> Path | None:
         for candidate in self._candidates():
-            if all(_stored(candidate / file) for files in FILES.values() for file in files):
+            if all(
+                find_file(candidate / file).exists() for files in FILES.values() for file in files
+            ):
                 return candidate
         return None
 
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
+        """Where the files are.
+
+        Raises:
+            MissingDataError: If they are nowhere.
+        """
         folder = self._find_folder()
         if folder is None:
             looked = " or ".join(map(str, self._candidates()))
@@ -119,8 +126,7 @@ class FashionMnist(Mnist):
 
 def read_idx(path: Path) -> Tensor:
     """Read an IDX file of bytes, gzipped (with `.gz` after its name) or not."""
-    stored = _stored(path)
-    assert stored is not None
+    stored = find_file(path)
     data = stored.read_bytes()
     if stored.suffix == ".gz":
         try:
@@ -135,6 +141,7 @@ def read_idx(path: Path) -> Tensor:
     return torch.from_numpy(values.reshape(shape).copy())
 
 
-def _stored(path: Path) -> Path | None:
-    candidates = (path, path.with_name(path.name + ".gz"))
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+def find_file(path: Path) -> Path:
+    """A file, or its gzipped form where only that is there."""
+    zipped = path.with_name(path.name + ".gz")
+    return path if path.exists() or not zipped.exists() else zipped

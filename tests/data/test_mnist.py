@@ -1,9 +1,9 @@
-import gzip
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import idx, write_idx_files
 from torchvision import datasets
 
 from src.data.fashion_attributes import CLASSES_WITH, FashionAttributes
@@ -15,29 +15,10 @@ from src.subspaces.minterms import distinct_minterms
 SETTINGS: dict[str, Any] = {"validate_on": "held_out", "validation": 10, "split_seed": 0}
 
 
-def idx(values: torch.Tensor) -> bytes:
-    """Bytes in the published layout."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return bytes([0, 0, 8, values.ndim]) + sizes + values.numpy().tobytes()
-
-
-def write_set(root: Path, name: str, zipped: bool, train: int = 60, test: int = 30) -> None:
-    folder = root / name / "raw"
-    folder.mkdir(parents=True)
-    generator = torch.Generator().manual_seed(0)
-    for split, size in (("train", train), ("test", test)):
-        images = torch.randint(0, 256, (size, 28, 28), dtype=torch.uint8, generator=generator)
-        classes = torch.arange(size, dtype=torch.uint8) % 10
-        for file, values in zip(FILES[split], (images, classes), strict=True):
-            data = idx(values)
-            path = folder / (f"{file}.gz" if zipped else file)
-            path.write_bytes(gzip.compress(data) if zipped else data)
-
-
 @pytest.mark.parametrize("source", [Mnist, FashionMnist])
 def test_reads_what_torchvision_reads(source: type[Mnist], tmp_path: Path) -> None:
     name = source.source.__name__
-    write_set(tmp_path, name, zipped=False)
+    write_idx_files(tmp_path, name, zipped=False)
     data = source(str(tmp_path), **SETTINGS)
     assert {split: len(images) for split, images in data.splits.items()} == {
         "train": 50,
@@ -53,8 +34,8 @@ def test_reads_what_torchvision_reads(source: type[Mnist], tmp_path: Path) -> No
 
 
 def test_gzipped_and_plain_files_are_the_same(tmp_path: Path) -> None:
-    write_set(tmp_path / "plain", "MNIST", zipped=False)
-    write_set(tmp_path / "zipped", "MNIST", zipped=True)
+    write_idx_files(tmp_path / "plain", "MNIST", zipped=False)
+    write_idx_files(tmp_path / "zipped", "MNIST", zipped=True)
     for file in (*FILES["train"], *FILES["test"]):
         plain, zipped = (
             read_idx(tmp_path / kind / "MNIST" / "raw" / file) for kind in ("plain", "zipped")
@@ -77,7 +58,7 @@ def test_missing_files_are_answered_with_where_and_how(tmp_path: Path) -> None:
 
 
 def test_cut_off_file_is_named(tmp_path: Path) -> None:
-    write_set(tmp_path, "MNIST", zipped=False)
+    write_idx_files(tmp_path, "MNIST", zipped=False)
     path = tmp_path / "MNIST" / "raw" / FILES["train"][0]
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(ValueError, match=f"{path} is damaged"):
@@ -85,7 +66,7 @@ def test_cut_off_file_is_named(tmp_path: Path) -> None:
 
 
 def test_validation_is_drawn_from_the_split_seed(tmp_path: Path) -> None:
-    write_set(tmp_path, "MNIST", zipped=False)
+    write_idx_files(tmp_path, "MNIST", zipped=False)
     first, again, other = (
         Mnist(str(tmp_path), **{**SETTINGS, "split_seed": seed}).splits["val"].images
         for seed in (0, 0, 1)
@@ -95,20 +76,20 @@ def test_validation_is_drawn_from_the_split_seed(tmp_path: Path) -> None:
 
 
 def test_authors_validate_on_the_test_split(tmp_path: Path) -> None:
-    write_set(tmp_path, "MNIST", zipped=False)
+    write_idx_files(tmp_path, "MNIST", zipped=False)
     splits = Mnist(str(tmp_path), **{**SETTINGS, "validate_on": "test"}).splits
     assert torch.equal(splits["val"].images, splits["test"].images)
     assert len(splits["train"]) == 60
 
 
 def test_checksums_are_the_published_ones(tmp_path: Path) -> None:
-    write_set(tmp_path, "MNIST", zipped=True)
+    write_idx_files(tmp_path, "MNIST", zipped=True)
     with pytest.raises(ValueError, match=rf"{FILES['train'][0]}.gz has MD5 \w+, not f68b3c2dcbeaa"):
         Mnist(str(tmp_path), **SETTINGS).verify()
 
 
 def test_attributes_make_ten_minterms_that_share_literals(tmp_path: Path) -> None:
-    write_set(tmp_path, "FashionMNIST", zipped=False)
+    write_idx_files(tmp_path, "FashionMNIST", zipped=False)
     data = FashionAttributes(str(tmp_path), **SETTINGS)
     classes = datasets.FashionMNIST(str(tmp_path), train=False).targets
     for labels, number in zip(data.splits["test"].labels, classes, strict=True):
@@ -123,7 +104,7 @@ def canvases(root: Path, split_seed: int = 0) -> FashionSets:
 
 
 def test_canvases_are_a_function_of_the_split_seed(tmp_path: Path) -> None:
-    write_set(tmp_path, "FashionMNIST", zipped=False, train=1200, test=100)
+    write_idx_files(tmp_path, "FashionMNIST", zipped=False, train=1200, test=100)
     first, again, other = canvases(tmp_path), canvases(tmp_path), canvases(tmp_path, 1)
     assert torch.equal(first.splits["train"].images, again.splits["train"].images)
     assert not torch.equal(first.splits["test"].images, other.splits["test"].images)
@@ -135,7 +116,7 @@ def test_canvases_show_what_their_labels_say_and_share_no_image_between_train_an
     tmp_path: Path,
 ) -> None:
     # Every image is one flat grey level that tells its split and class.
-    write_set(tmp_path, "FashionMNIST", zipped=False, train=1200, test=100)
+    write_idx_files(tmp_path, "FashionMNIST", zipped=False, train=1200, test=100)
     folder = tmp_path / "FashionMNIST" / "raw"
     for split, offset in (("train", 10), ("test", 120)):
         classes = read_idx(folder / FILES[split][1])

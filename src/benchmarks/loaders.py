@@ -1,0 +1,129 @@
+"""Batches per second of the cached path against torchvision's data sets with a DataLoader."""
+
+import gzip
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from src.benchmarks.table import Row
+from src.data.celeba import TOP_ROWS
+from src.data.faces import Faces
+from src.data.images import ImageSet
+from src.data.mnist import FILES, FashionMnist, find_file
+from src.data.normalize import Normalize
+from src.modules.image_data import ImageDataModule
+
+BATCH_SIZE, WORKERS, IMAGE_SIZE = 128, 2, 40
+COLUMNS = {
+    "set": "images",
+    "torchvision": "torchvision with a DataLoader, batches/s",
+    "cached": "ours, batches/s",
+    "speedup": "ours over torchvision's",
+    "first_epoch": "seconds to decode all images once",
+}
+CONDITIONS = (
+    f"Training batches of {BATCH_SIZE}, shuffled, with the same transforms, ready on the device; "
+    f"torchvision's through {WORKERS} worker processes, ours in the training process. "
+    "Median over epochs after a first one."
+)
+
+
+def measure_loaders(device: str, root: str, epochs: int, faces: int) -> Iterator[Row]:
+    """One row for FashionMNIST, one for JPEG faces.
+
+    Args:
+        device: `cpu` or `cuda`.
+        root: Folder of all data sets.
+        epochs: Measured for each loader, after one that is not.
+        faces: Number of faces to draw.
+    """
+    garments = FashionMnist(root, "test", 0, split_seed=0)  # all that torchvision's has
+    with TemporaryDirectory() as folder:
+        raw = Path(folder) / "FashionMNIST" / "raw"
+        raw.mkdir(parents=True)
+        for name in (name for names in FILES.values() for name in names):
+            stored = find_file(garments.folder() / name)
+            opened = gzip.open if stored.suffix == ".gz" else open
+            with opened(stored, "rb") as file:
+                (raw / name).write_bytes(file.read())
+        transform = v2.Compose([*to_float(), v2.Normalize(garments.mean, garments.std)])
+        reference = datasets.FashionMNIST(folder, train=True, transform=transform)
+        yield compare("FashionMNIST, 28 x 28, in memory", garments, reference, device, epochs)
+
+    drawn = Faces(faces, 0, root, IMAGE_SIZE, "keep", cache=True)
+    drawn.draw()
+    crop = v2.Lambda(lambda image: image.crop((0, TOP_ROWS, *image.size)))
+    steps = [crop, v2.Resize(IMAGE_SIZE), v2.RandomHorizontalFlip(), *to_float()]
+    folder_of_faces = datasets.ImageFolder(
+        str(Path(root) / drawn.folder_name), transform=v2.Compose(steps)
+    )
+    yield compare(f"{faces:,} JPEG faces, 178 x 218", drawn, folder_of_faces, device, epochs)
+
+
+def to_float() -> list[v2.Transform]:
+    """From a PIL image to a tensor in [0, 1]."""
+    return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+
+
+def compare(name: str, image_set: ImageSet, reference: Dataset, device: str, epochs: int) -> Row:
+    """Time both loaders on the same images."""
+    start = perf_counter()
+    data = ImageDataModule(
+        image_set,
+        batch_size=BATCH_SIZE,
+        minterms_per_batch=None,
+        repeat_images=False,
+        fit_images=None,
+        workers=0,
+        on_device=False,
+        seed=0,
+    )
+    loader = data.train_dataloader()
+    first_epoch = perf_counter() - start
+    normalize = Normalize(image_set.mean, image_set.std).to(device)
+    augment = image_set.augmentation().to(device)
+    theirs = DataLoader(
+        reference,
+        batch_size=BATCH_SIZE,
+        shuffle=True,
+        drop_last=True,
+        num_workers=WORKERS,
+        persistent_workers=True,
+        pin_memory=device == "cuda",
+    )
+
+    def cached() -> Iterable[torch.Tensor]:
+        for batch in loader:
+            yield normalize(augment(batch.images.to(device).float()))
+
+    def per_image() -> Iterable[torch.Tensor]:
+        for images, _ in theirs:
+            yield images.to(device, non_blocking=True)
+
+    rates = {
+        "torchvision": batches_per_second(per_image, device, epochs),
+        "cached": batches_per_second(cached, device, epochs),
+    }
+    speedup = rates["cached"] / rates["torchvision"]
+    return {"set": name, **rates, "speedup": speedup, "first_epoch": first_epoch}
+
+
+def batches_per_second(
+    batches: Callable[[], Iterable[torch.Tensor]], device: str, epochs: int
+) -> float:
+    """Median over epochs, after one that is not counted."""
+    rates = []
+    for _ in range(1 + epochs):
+        start = perf_counter()
+        count = sum(1 for _ in batches())
+        if device == "cuda":
+            torch.cuda.synchronize()
+        rates.append(count / (perf_counter() - start))
+    return median(rates[1:])

@@ -1,0 +1,98 @@
+"""Time and accuracy of the loss against its `svdvals` form."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.benchmark import Timer
+
+from src.benchmarks.table import Row
+from src.losses.nuclear import nuclear_norm_loss
+
+ALPHA, BETA = 0.99, 0.05
+COLUMNS = {
+    "size": "N, C, D",
+    "authors_ms": "svdvals as the authors, ms",
+    "svdvals_ms": "svdvals samples as rows, ms",
+    "gram_ms": "ours, ms",
+    "speedup_authors": "ours over the authors'",
+    "speedup_svdvals": "ours over rows",
+    "svdvals_error": "gradient error svdvals",
+    "gram_error": "gradient error ours",
+}
+CONDITIONS = (
+    "Random embeddings, median of forward and backward, error relative to float64 differentiation."
+)
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Size = Sequence[int]  # images in a batch, label columns, embedding dimensions
+
+
+def authors_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """The loss with Z as in the paper, (C + D) x N, and float32 singular values."""
+    joint = torch.linalg.svdvals(torch.cat([labels.T.to(embeddings), embeddings.T]))
+    return _combine(joint, torch.linalg.svdvals(embeddings))
+
+
+def svdvals_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """The same with samples as rows throughout, which `svdvals` is faster on."""
+    joint = torch.linalg.svdvals(torch.cat([labels.to(embeddings), embeddings], dim=1))
+    return _combine(joint, torch.linalg.svdvals(embeddings))
+
+
+def _combine(joint: Tensor, values: Tensor) -> Tensor:
+    return joint.sum() - ALPHA * values.sum() + BETA * values[0] ** 2
+
+
+def gram_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """The loss of this project."""
+    return nuclear_norm_loss(embeddings, labels, ALPHA, BETA)
+
+
+LOSSES = {"authors": authors_loss, "svdvals": svdvals_loss, "gram": gram_loss}
+
+
+def gradient(loss: Loss, embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Gradient of a loss in the embeddings, (N, D)."""
+    leaf = embeddings.detach().requires_grad_()
+    return torch.autograd.grad(loss(leaf, labels), leaf)[0]
+
+
+def measure_size(size: Size, device: str, seconds: float) -> Row:
+    """Median time of forward and backward, and relative gradient error, of every form."""
+    num_images, num_labels, dim = size
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(num_images, dim, generator=generator).to(device)
+    labels = (torch.rand(num_images, num_labels, generator=generator) < 0.3).to(device)
+    exact = gradient(svdvals_loss, embeddings.double(), labels)
+
+    row: Row = {"size": ", ".join(map(str, size))}
+    for name, loss in LOSSES.items():
+        error = gradient(loss, embeddings, labels).double() - exact
+        row[f"{name}_error"] = float(error.norm() / exact.norm())
+        timer = Timer(
+            "gradient(loss, embeddings, labels)",
+            globals={
+                "gradient": gradient,
+                "loss": loss,
+                "embeddings": embeddings,
+                "labels": labels,
+            },
+            num_threads=torch.get_num_threads(),
+        )
+        row[f"{name}_ms"] = timer.blocked_autorange(min_run_time=seconds).median * 1e3
+    for name in ("authors", "svdvals"):
+        row[f"speedup_{name}"] = float(row[f"{name}_ms"]) / float(row["gram_ms"])
+    return row
+
+
+def measure_loss(device: str, seconds: float, sizes: Sequence[Size]) -> Iterator[Row]:
+    """One row for every size.
+
+    Args:
+        device: `cpu` or `cuda`.
+        seconds: Of measurement for each form.
+        sizes: What to measure.
+    """
+    for size in sizes:
+        yield measure_size(size, device, seconds)
