@@ -60,6 +60,8 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
         results = {name: float(value) for name, value in metrics.items()}
         run = {
             "run/seed": config.seed,
+            "run/data": type(image_set).__name__,
+            "run/test_images": len(image_set.splits["test"]),
             "run/protocol": config.protocol.name,
             "run/epochs": trainer.current_epoch,
         }

@@ -81,6 +81,10 @@ def _markdown(name: str, rows: dict[str, list[dict[str, Any]]], table: list[dict
         lines.append("| " + " | ".join(cells) + " |")
     conditions = {
         "Run": [name],
+        "Data": sorted(
+            {f"{result['run/data']} ({result['run/test_images']:,})" for result in finished}
+        ),
+        "Protocol": sorted({result["run/protocol"] for result in finished}),
         "Seeds": sorted({result["run/seed"] for result in finished}),
         "Epochs": sorted({result["run/epochs"] for result in finished}),
         "Hardware": sorted({result["run/hardware"] for result in finished}),
@@ -88,5 +92,5 @@ def _markdown(name: str, rows: dict[str, list[dict[str, Any]]], table: list[dict
         "Commit": sorted({result["run/commit"] for result in finished}),
     }
     notes = [f"{key}: {', '.join(map(str, values))}" for key, values in conditions.items()]
-    shown = "Mean ± standard deviation over n seeds, on the test split."
+    shown = "Mean ± standard deviation over n seeds, on the test split (its images in brackets)."
     return "\n".join([*lines, "", shown, ". ".join(notes) + "."]) + "\n"

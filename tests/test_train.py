@@ -262,6 +262,8 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(tmp_path: Path) -> None
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert {row["n"] for row in rows} == {"2"}
+    conditions = (tmp_path / "sweep" / "sweep.md").read_text()
+    assert "Data: Digits (360). Protocol: clean. Seeds: 1, 2." in conditions
     accuracies = [
         json.loads((tmp_path / "sweep" / str(job) / "metrics.json").read_text())[
             "test/minterm_accuracy"
