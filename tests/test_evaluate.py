@@ -4,7 +4,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Run, run_command, train
+from torchvision.models import resnet18
+
+from src.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,6 +38,18 @@ def test_two_processes_give_the_numbers_of_one(trained_run: Run, tmp_path: Path)
     for key, value in trained_run.metrics.items():
         if key.startswith("test/"):
             assert metrics[key] == pytest.approx(value, rel=1e-5, abs=1e-6), key
+
+
+def test_pretrained_weights_are_in_the_checkpoint(tmp_path: Path) -> None:
+    torch.save(resnet18().state_dict(), "weights.pth")
+    encoder = ["encoder=imagenet_resnet18", "encoder.weights=weights.pth", "encoder.image_size=32"]
+    run = train(tmp_path / "run", "logger=none", "debug=fast", *encoder)
+    Path("weights.pth").unlink()
+    out = tmp_path / "out"
+    assert run_command("evaluate", f"ckpt_path={run.checkpoint}", f"hydra.run.dir={out}") == (0, "")
+    loaded = load_checkpoint(str(run.checkpoint), None)[2].state_dict()
+    saved = torch.load(run.checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
 
 
 def test_data_can_have_moved(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ class Pretrained(Encoder):
     """A backbone of timm with a new linear head.
 
     Args:
-        image_shape: Channels, height and width of the images. For other than three channels the
-            first layer is adapted.
+        image_shape: Channels, height and width of the images. Normalisation with the statistics of
+            three channels makes grey ones three equal ones.
         model: Its name in timm, such as `resnet18.tv_in1k`, which is torchvision's.
         weights: `hub` for the published ones, downloaded once; a local file of them, as PyTorch or
             safetensors keep it; or None for random ones.
@@ -43,6 +43,10 @@ class Pretrained(Encoder):
         radius: float | None,
     ) -> None:
         super().__init__(embedding_dim, radius)
+        if image_shape[0] not in (1, 3):
+            raise ValueError(
+                f"pretrained encoders take grey or RGB images, not {image_shape[0]} channels"
+            )
         self.freeze = freeze
         self.image_size = image_size
         if not timm.is_model(model):
@@ -57,7 +61,6 @@ class Pretrained(Encoder):
                 model,
                 pretrained=weights is not None,
                 pretrained_cfg_overlay=None if weights in (None, HUB) else {"file": weights},
-                in_chans=image_shape[0],
             )
         except Exception as error:  # each hub and file format has errors of its own
             first_line = str(error).splitlines()[0]

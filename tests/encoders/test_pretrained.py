@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import interpolate
 from torchvision.models import resnet18
 
+from src.data.normalize import Normalize
 from src.encoders.pretrained import Pretrained
 
 DINO = "vit_small_patch14_reg4_dinov2.lvd142m"
@@ -50,14 +51,15 @@ def test_dinov2_from_a_file_keeps_its_weights_at_another_image_size(tmp_path: Pa
     assert encoder(torch.rand(2, 3, 32, 32)).shape == (2, 7)
 
 
-def test_grey_images_go_through_the_summed_first_layer(resnet_file: Path) -> None:
-    colour = build("resnet18.tv_in1k", str(resnet_file))
-    grey = Pretrained((1, 32, 32), "resnet18.tv_in1k", str(resnet_file), False, 64, 5, None).eval()
-    grey.network.get_classifier().load_state_dict(colour.network.get_classifier().state_dict())
-    images = torch.rand(2, 1, 32, 32)
-    torch.testing.assert_close(
-        grey(images), colour(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-5
-    )
+def test_grey_images_reach_it_in_three_equal_channels(resnet_file: Path) -> None:
+    encoder = Pretrained((1, 32, 32), "resnet18.tv_in1k", str(resnet_file), False, 64, 5, None)
+    assert encoder.normalization is not None
+    normalize = Normalize(*encoder.normalization)
+    grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    colour = grey.expand(-1, 3, -1, -1)
+    assert torch.equal(encoder.eval()(normalize(grey)), encoder(normalize(colour)))
+    with pytest.raises(ValueError, match="not 5 channels"):
+        Pretrained((5, 32, 32), "resnet18.tv_in1k", None, False, 64, 5, None)
 
 
 def test_frozen_backbone_changes_in_nothing_but_its_head(resnet_file: Path) -> None:
