@@ -146,6 +146,8 @@ def draw_attributes(generator: np.random.Generator) -> set[str]:
         "Wearing_Earrings": 0.02 if male else 0.3,
     }
     attributes = {name for name, chance in chances.items() if happens(chance)}
+    if "Wearing_Hat" in attributes:  # nobody can tell what is under it
+        attributes.discard("Bald")
     if "Bald" not in attributes:
         attributes.add(str(generator.choice(list(HAIR))))
     if "Mustache" not in attributes:
@@ -192,7 +194,7 @@ def draw_face(attributes: set[str], generator: np.random.Generator) -> Image.Ima
         )
 
     if hair and male:
-        ellipse(-half_width - 3, -half_height - 8, half_width + 3, 10, hair)
+        ellipse(-half_width - 8, -half_height - 14, half_width + 8, 16, hair)
     if male:
         draw.rounded_rectangle(
             (x - half_width, y - half_height, x + half_width, y + half_height), 24, fill=skin
