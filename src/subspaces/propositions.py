@@ -7,9 +7,11 @@ Syntax, from loose to tight: `|` or `or`, `&` or `and`, `~` or `not`; parenthese
 `true` and `false`. Literals are written by name.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from functools import reduce
 from itertools import combinations, product
+from typing import TypeVar
 
 import boolean
 import torch
@@ -17,6 +19,8 @@ from boolean.boolean import TOKEN_AND, TOKEN_LPAR, TOKEN_NOT, TOKEN_OR, TOKEN_RP
 from torch import Tensor
 
 _ALGEBRA = boolean.BooleanAlgebra()
+
+Value = TypeVar("Value")
 
 
 class PropositionError(ValueError):
@@ -63,23 +67,50 @@ class Proposition:
             (N,), bool.
 
         Raises:
+            PropositionError: As `evaluate`.
+        """
+        truth = labels.bool()
+        return self.evaluate(
+            literal=lambda column: truth[:, column],
+            constant=lambda value: truth.new_full((len(truth),), value),
+            complement=torch.logical_not,
+            meet=torch.logical_and,
+            join=torch.logical_or,
+        )
+
+    def evaluate(
+        self,
+        literal: Callable[[int], Value],
+        constant: Callable[[bool], Value],
+        complement: Callable[[Value], Value],
+        meet: Callable[[Value, Value], Value],
+        join: Callable[[Value, Value], Value],
+    ) -> Value:
+        """Evaluate the proposition in any algebra: truth values, probabilities, subspaces.
+
+        Args:
+            literal: Value of the literal in a label column.
+            constant: Values of `true` and `false`.
+            complement, meet, join: What `~`, `&` and `|` do to values.
+
+        Raises:
             PropositionError: If the proposition is nested too deeply to be evaluated.
         """
+
+        def value(node: boolean.Expression) -> Value:
+            if isinstance(node, boolean.Symbol):
+                return literal(self._columns[node.obj])
+            if node in (_ALGEBRA.TRUE, _ALGEBRA.FALSE):
+                return constant(bool(node))
+            operands = [value(operand) for operand in node.args]
+            if isinstance(node, _ALGEBRA.NOT):
+                return complement(operands[0])
+            return reduce(meet if isinstance(node, _ALGEBRA.AND) else join, operands)
+
         try:
-            return self._evaluate(self._tree, labels.bool())
+            return value(self._tree)
         except RecursionError:
             raise PropositionError("nested too deeply: write the proposition flatter") from None
-
-    def _evaluate(self, node: boolean.Expression, labels: Tensor) -> Tensor:
-        if isinstance(node, boolean.Symbol):
-            return labels[:, self._columns[node.obj]]
-        if node in (_ALGEBRA.TRUE, _ALGEBRA.FALSE):
-            return labels.new_full((len(labels),), bool(node))
-        operands = [self._evaluate(operand, labels) for operand in node.args]
-        if isinstance(node, _ALGEBRA.NOT):
-            return ~operands[0]
-        values = torch.stack(operands)
-        return values.all(dim=0) if isinstance(node, _ALGEBRA.AND) else values.any(dim=0)
 
 
 def conjunctions(literals: Sequence[str], max_literals: int) -> list[Proposition]:
