@@ -64,7 +64,7 @@ BAD_INPUTS = {
         ["module.label_coding=classes"],
         "module.label_coding must be one of literals, minterms, not 'classes'",
     ),
-    "unknown score": ("train", ["module.score=max"], "must be one of sum, projector"),
+    "unknown score": ("train", ["module.score=max"], "is one of sum, projector, probability"),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
     "negative learning rate": ("train", ["optimizer.lr=-1"], "Invalid learning rate: -1"),
     "learning rate a word": ("train", ["optimizer.lr=fast"], "optimizer.lr must be a number"),

@@ -97,7 +97,16 @@ def test_queries_are_counted_whether_or_not_they_have_positives(trained_run: Run
     assert metrics["test/retrieval/queries"] + metrics["test/retrieval/queries_skipped"] == 242
     with (trained_run.folder / "report" / "retrieval.csv").open() as file:
         rows = list(csv.DictReader(file))
+    harder = [row for row in rows if row["depth"] != "1"]
+    rows = [row for row in rows if row["depth"] == "1"]
     assert len(rows) == 242
+    for depth in ("2", "3", "4"):
+        queries = [row for row in harder if row["depth"] == depth]
+        asked = [row for row in queries if int(row["positives"]) >= 10]
+        assert len(asked) == metrics[f"test/retrieval/queries_depth_{depth}"] > 0
+        precisions = [float(row["average_precision"]) for row in asked]
+        expected = metrics[f"test/retrieval/map_depth_{depth}"]
+        assert sum(precisions) / len(asked) == pytest.approx(expected, abs=1e-12)
     answered = [row for row in rows if int(row["positives"]) >= 10]
     assert len(answered) == metrics["test/retrieval/queries"]
     negated = [float(row["average_precision"]) for row in answered if "~" in row["query"]]
@@ -132,8 +141,8 @@ def test_wandb_received_scalars_spectra_pictures_and_table(trained_run: Run) -> 
         assert picture.read_bytes() == (trained_run.folder / "report" / f"{name}.png").read_bytes()
     row = logged["test/retrieval_table.path"]
     table = json.loads((media / row["test/retrieval_table.path"]).read_text())
-    assert table["columns"][:2] == ["query", "negated"]
-    assert len(table["data"]) == 242
+    assert table["columns"][:3] == ["query", "depth", "negated"]
+    assert len(table["data"]) >= 242
 
 
 def test_wandb_received_the_config(trained_run: Run) -> None:

@@ -19,7 +19,14 @@ from src.modules.subspace import SubspaceModule
 from src.subspaces.propositions import Proposition
 
 IMAGES_PER_QUERY = 10
-RETRIEVAL_COLUMNS = ("query", "negated", "positives", "average_precision", "precision_at_10")
+RETRIEVAL_COLUMNS = (
+    "query",
+    "depth",
+    "negated",
+    "positives",
+    "average_precision",
+    "precision_at_10",
+)
 
 
 class Report(Callback):
@@ -109,7 +116,15 @@ class Report(Callback):
         texts = [query.text for query in module.queries]
         negated = [query.has_negation for query in module.queries]
         measures = (results.positives, results.average_precision, results.precision_at_k)
-        rows = list(zip(texts, negated, *(values.tolist() for values in measures), strict=True))
+        rows = list(
+            zip(
+                texts,
+                module.depths,
+                negated,
+                *(values.tolist() for values in measures),
+                strict=True,
+            )
+        )
         with (self.folder / "retrieval.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(RETRIEVAL_COLUMNS)

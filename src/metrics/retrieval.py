@@ -66,31 +66,26 @@ class RetrievalResults(NamedTuple):
     positives: Tensor  # (Q,), number of relevant items
     k: int
 
-    def summarize(self, negated: Tensor, min_positives: int) -> dict[str, float]:
-        """Means over all queries, over the purely positive ones and over those with a negation.
+    def summarize(self, group: Tensor, min_positives: int) -> dict[str, float]:
+        """Means over a group of queries.
 
         Queries with fewer than `min_positives` relevant items are left out of the means, and
         counted.
 
         Args:
-            negated: (Q,), bool, whether a query holds a negation.
+            group: (Q,), bool, the queries of the group.
             min_positives: Least number of relevant items of a query that counts.
 
         Returns:
-            `map`, `map_positive`, `map_negated`, the same for `precision_at_{k}`, `queries` and
-            `queries_skipped`. A mean over no query is NaN.
+            `map`, `precision_at_{k}`, `queries` and `queries_skipped`. A mean over no query is NaN.
         """
-        counted = self.positives >= min_positives
-        summary = {"queries": float(counted.sum()), "queries_skipped": float((~counted).sum())}
-        measures = {
-            "map": self.average_precision,
-            f"precision_at_{self.k}": self.precision_at_k,
+        counted = group & (self.positives >= min_positives)
+        return {
+            "map": float(self.average_precision[counted].mean()),
+            f"precision_at_{self.k}": float(self.precision_at_k[counted].mean()),
+            "queries": float(counted.sum()),
+            "queries_skipped": float((group & ~counted).sum()),
         }
-        for name, values in measures.items():
-            summary[name] = float(values[counted].mean())
-            summary[f"{name}_positive"] = float(values[counted & ~negated].mean())
-            summary[f"{name}_negated"] = float(values[counted & negated].mean())
-        return summary
 
 
 def evaluate_retrieval(scores: Tensor, relevance: Tensor, k: int) -> RetrievalResults:

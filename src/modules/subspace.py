@@ -24,9 +24,10 @@ from src.metrics.retrieval import RetrievalResults, average_precision, evaluate_
 from src.metrics.spectral import Spectrum, compare_spectrum
 from src.optimizers import OptimizerFactory
 from src.subspaces.closed_form import optimal_loss
-from src.subspaces.minterms import MintermSubspaces, ScoreKind, find_minterms
+from src.subspaces.minterms import MintermSubspaces, find_minterms
 from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
 from src.subspaces.propositions import Proposition, conjunctions
+from src.subspaces.random_propositions import harder_propositions
 from src.subspaces.readouts import MintermReadout, SigmoidReadout, SoftmaxReadout
 
 LabelCoding = Literal["literals", "minterms"]
@@ -34,6 +35,7 @@ Readout = Literal["subspaces", "softmax", "sigmoid"]
 
 MAX_QUERIES = 5000
 TOP_K = 10  # of precision@10; a query with fewer positives could not reach 1
+QUERY_SEED = 0  # every run and method is asked the same
 
 
 class Evaluation(NamedTuple):
@@ -62,9 +64,11 @@ class SubspaceModule(pl.LightningModule):
             embeddings as logits of minterms, or the `sigmoid` of embeddings as logits of literals.
         label_coding: What the loss sees as labels: the `literals` themselves, (N, C), or
             indicators of `minterms`, (N, M), for which the labels of any batch have full rank.
-        score: Retrieval score of subspaces, `sum` or `projector`, see `MintermSubspaces.scores`;
-            other readouts score by the probability of a proposition.
+        score: Retrieval score, one of the readout's `score_kinds`; None for the first of them. The
+            test reports the others beside it.
         max_query_literals: Retrieval is evaluated on all conjunctions of up to this many literals.
+        max_query_depth: Retrieval is also evaluated on random propositions of depths 2 to this.
+        queries_per_depth: How many of each depth.
 
     Raises:
         ValueError: If an argument is out of range, or the embeddings have too few dimensions.
@@ -82,8 +86,10 @@ class SubspaceModule(pl.LightningModule):
         batch_size: int,
         readout: Readout,
         label_coding: LabelCoding,
-        score: ScoreKind,
+        score: str | None,
         max_query_literals: int,
+        max_query_depth: int,
+        queries_per_depth: int,
     ) -> None:
         super().__init__()
         if max_query_literals < 1:
@@ -100,10 +106,19 @@ class SubspaceModule(pl.LightningModule):
         self.literals = tuple(literals)
         self.batch_size = batch_size
         self.label_coding = label_coding
-        self.score_kind: ScoreKind = score
+        self.score_kind = score or self.readout.score_kinds[0]
+        if self.score_kind not in self.readout.score_kinds:
+            kinds = ", ".join(self.readout.score_kinds)
+            raise ValueError(f"module.score of {readout} is one of {kinds}, not {score!r}")
         _check_number_of_queries(len(literals), max_query_literals)
         self.queries = conjunctions(literals, max_query_literals)
-        self.negated = torch.tensor([query.has_negation for query in self.queries])
+        self.depths = [1] * len(self.queries)
+        for depth in range(2, max_query_depth + 1):
+            harder = harder_propositions(
+                literals, minterms, depth, queries_per_depth, QUERY_SEED, self.queries
+            )
+            self.queries += harder
+            self.depths += [depth] * len(harder)
         self.optimizer = optimizer
         self.collector = EmbeddingCollector()
         self.spectra: dict[str, Spectrum] = {}
@@ -123,10 +138,20 @@ class SubspaceModule(pl.LightningModule):
 
     def score(self, embeddings: Tensor, queries: Sequence[Proposition]) -> Tensor:
         """Retrieval scores of embeddings (N, D) for Q queries: (N, Q), higher is better."""
-        masks = torch.stack([query.holds(self.readout.minterms) for query in queries])
-        if isinstance(self.readout, MintermSubspaces):
-            return self.readout.scores(embeddings, masks, self.score_kind)
-        return self.readout.proposition_probabilities(embeddings, masks)
+        return self.readout.score(embeddings, queries, self.score_kind)
+
+    @property
+    def query_groups(self) -> dict[str, Tensor]:
+        """Masks over the queries, (Q,): all conjunctions, without a name; those that are purely
+        `positive` and those that are `negated` in part; and the random propositions of each depth.
+        """
+        depths = torch.tensor(self.depths, device=self.device)
+        negated = torch.tensor([query.has_negation for query in self.queries], device=self.device)
+        flat = depths == 1
+        groups = {"": flat, "positive": flat & ~negated, "negated": flat & negated}
+        return groups | {
+            f"depth_{depth}": depths == depth for depth in sorted(set(self.depths))[1:]
+        }
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return self.optimizer(self.parameters(), int(self.trainer.estimated_stepping_batches))
@@ -198,12 +223,24 @@ class SubspaceModule(pl.LightningModule):
             ),
             "spectral/minterms": float(len(subspaces.minterms)),
         }
-        summary = retrieval.summarize(self.negated.to(self.device), min_positives=TOP_K)
-        metrics |= {f"retrieval/{name}": value for name, value in summary.items()}
+        metrics |= self._summarize("retrieval", retrieval)
+        if stage == "test":
+            for kind in readout.score_kinds:
+                if kind != self.score_kind:
+                    scores = readout.score(embeddings, self.queries, kind)
+                    other = evaluate_retrieval(scores, relevance, TOP_K)
+                    metrics |= self._summarize(f"retrieval_{kind}", other)
         self._log_metrics(stage, metrics)
         gram = gram_matrix(embeddings, self.encode_labels(labels))
         self._log_spectrum(stage, gram, len(embeddings))
         return Evaluation(collected, retrieval)
+
+    def _summarize(self, prefix: str, results: RetrievalResults) -> dict[str, float]:
+        return {
+            "_".join(filter(None, (f"{prefix}/{measure}", group))): value
+            for group, mask in self.query_groups.items()
+            for measure, value in results.summarize(mask, min_positives=TOP_K).items()
+        }
 
     def _log_spectrum(self, stage: str, gram: Tensor, num_images: int) -> None:
         """Hold the spectrum of a random batch, in expectation, against its optimum."""

@@ -14,7 +14,7 @@ Reference:
         https://arxiv.org/abs/2405.16213
 """
 
-from typing import Literal, get_args
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -23,9 +23,8 @@ from torch.nn.functional import normalize
 
 from src.losses.nuclear import NonFiniteEmbeddingsError
 from src.subspaces.projectors import span_projectors
+from src.subspaces.propositions import Proposition
 from src.subspaces.readouts import MintermReadout
-
-ScoreKind = Literal["sum", "projector"]
 
 
 def distinct_minterms(labels: Tensor) -> Tensor:
@@ -69,6 +68,8 @@ class MintermSubspaces(MintermReadout):
         >>> mask = query.holds(subspaces.minterms).unsqueeze(0)
         >>> scores = subspaces.scores(embeddings, mask, "projector")
     """
+
+    score_kinds = ("sum", "projector", "probability")
 
     counts: Tensor  # (M,), training images of each minterm
     directions: Tensor  # (M, D), unit rows, zero for a minterm without images
@@ -137,7 +138,13 @@ class MintermSubspaces(MintermReadout):
         uniform = (self.counts > 0).double() / (self.counts > 0).sum()
         return torch.where(totals > 0, energies / totals, uniform)
 
-    def scores(self, embeddings: Tensor, masks: Tensor, kind: ScoreKind) -> Tensor:
+    def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
+        masks = self.masks(propositions)
+        if kind == "probability":
+            return self.proposition_probabilities(embeddings, masks)
+        return self.scores(embeddings, masks, kind)
+
+    def scores(self, embeddings: Tensor, masks: Tensor, kind: str) -> Tensor:
         """Retrieval scores of propositions, higher for better matches.
 
         `sum` is sum_{m in M(q)} (u_m . x)^2, as the authors score: it exceeds 1 where directions
@@ -166,7 +173,7 @@ class MintermSubspaces(MintermReadout):
             return torch.stack(
                 [((unit @ projector) * unit).sum(dim=1) for projector in projectors], 1
             )
-        raise ValueError(f"score must be one of {', '.join(get_args(ScoreKind))}, not {kind!r}")
+        raise ValueError(f"score must be sum or projector, not {kind!r}")
 
     def _energies(self, embeddings: Tensor) -> Tensor:
         """(u_m . x)^2, (N, M)."""

@@ -1,10 +1,14 @@
 """From embeddings to probabilities of minterms, and from those to literals and propositions."""
 
+from collections.abc import Sequence
 from itertools import product
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
+
+from src.subspaces.propositions import Proposition
 
 
 class MintermReadout(nn.Module):
@@ -14,6 +18,7 @@ class MintermReadout(nn.Module):
         minterms: (M, C).
     """
 
+    score_kinds: ClassVar[tuple[str, ...]] = ("probability",)  # the first is the default
     minterms: Tensor  # (M, C), bool
 
     def __init__(self, minterms: Tensor) -> None:
@@ -40,6 +45,23 @@ class MintermReadout(nn.Module):
         """
         return self.minterm_probabilities(embeddings) @ masks.double().T
 
+    def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
+        """Retrieval scores of propositions, higher for better matches.
+
+        Args:
+            embeddings: (N, D).
+            propositions: (Q,).
+            kind: One of `score_kinds`; `probability` is p(q | x).
+
+        Returns:
+            (N, Q), float64.
+        """
+        return self.proposition_probabilities(embeddings, self.masks(propositions))
+
+    def masks(self, propositions: Sequence[Proposition]) -> Tensor:
+        """The minterms that satisfy each proposition: (Q, M), bool."""
+        return torch.stack([proposition.holds(self.minterms) for proposition in propositions])
+
     def predict(self, embeddings: Tensor) -> Tensor:
         """Labels of the most probable minterm of embeddings (N, D): (N, C), bool."""
         return self.minterms[self.minterm_probabilities(embeddings).argmax(dim=1)]
@@ -56,7 +78,9 @@ class SigmoidReadout(MintermReadout):
     """Embeddings are logits of independent literals, as binary cross-entropy trains them: D = C.
 
     Its minterms are all 2^C assignments, so that the probability of a conjunction is the product
-    of those of its literals.
+    of those of its literals. The score `inclusion_exclusion` goes through a proposition as it is
+    written instead, with p q for `&`, p + q - p q for `|` and 1 - p for `~`: the same where no
+    literal occurs twice, and otherwise as if its occurrences were independent.
 
     Args:
         num_literals: C, at most 12.
@@ -64,6 +88,8 @@ class SigmoidReadout(MintermReadout):
     Raises:
         ValueError: If there are more.
     """
+
+    score_kinds = ("probability", "inclusion_exclusion")
 
     def __init__(self, num_literals: int) -> None:
         if num_literals > 12:
@@ -75,3 +101,19 @@ class SigmoidReadout(MintermReadout):
         present = self.minterms.double()
         log_joint = logsigmoid(logits) @ present.T + logsigmoid(-logits) @ (1 - present).T
         return log_joint.exp()
+
+    def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
+        if kind != "inclusion_exclusion":
+            return super().score(embeddings, propositions, kind)
+        literals = embeddings.double().sigmoid()
+        scores = [
+            proposition.evaluate(
+                literal=lambda column: literals[:, column],
+                constant=lambda value: literals.new_full((len(literals),), value),
+                complement=lambda p: 1 - p,
+                meet=torch.mul,
+                join=lambda p, q: p + q - p * q,
+            )
+            for proposition in propositions
+        ]
+        return torch.stack(scores, dim=1)

@@ -28,6 +28,8 @@ def build(label_coding: LabelCoding, embedding_dim: int = 8) -> SubspaceModule:
         label_coding=label_coding,
         score="sum",
         max_query_literals=2,
+        max_query_depth=1,
+        queries_per_depth=0,
     )
 
 
@@ -71,6 +73,8 @@ def test_more_queries_than_can_be_evaluated_are_refused() -> None:
             label_coding="minterms",
             score="sum",
             max_query_literals=5,
+            max_query_depth=1,
+            queries_per_depth=0,
         )
 
 

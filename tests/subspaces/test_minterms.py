@@ -350,7 +350,7 @@ def test_answers_before_a_fit_are_refused() -> None:
 def test_unknown_kinds_of_score_are_refused() -> None:
     embeddings, labels = random_batch(10, 5)
     kind: Any = "product"
-    with pytest.raises(ValueError, match="must be one of sum, projector, not 'product'"):
+    with pytest.raises(ValueError, match="must be sum or projector, not 'product'"):
         fitted(embeddings, labels).scores(embeddings, torch.ones(1, 8), kind)
 
 

@@ -39,3 +39,15 @@ def test_sigmoid_knows_all_assignments() -> None:
     assert rows == set(product((False, True), repeat=4))
     with pytest.raises(ValueError, match="at most 12"):
         SigmoidReadout(13)
+
+
+def test_inclusion_exclusion_is_the_probability_where_no_literal_occurs_twice() -> None:
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
+    readout = SigmoidReadout(3)
+    queries = [Proposition(text, LITERALS) for text in ("a | (b & ~c)", "~(a & b) | c", "true")]
+    exact = readout.score(logits, queries, "probability")
+    torch.testing.assert_close(readout.score(logits, queries, "inclusion_exclusion"), exact)
+    p = torch.sigmoid(logits[:, 0])
+    twice = [Proposition("a & a", LITERALS)]
+    torch.testing.assert_close(readout.score(logits, twice, "inclusion_exclusion")[:, 0], p * p)
+    torch.testing.assert_close(readout.score(logits, twice, "probability")[:, 0], p)
