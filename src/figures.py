@@ -112,3 +112,32 @@ def minterm_name(minterm: Tensor, literals: Sequence[str]) -> str:
     """The literals that are true in a minterm (C,), joined; `none` where there is none."""
     present = [name for name, value in zip(literals, minterm.tolist(), strict=True) if value]
     return " & ".join(present) or "none"
+
+
+def group_figure(
+    names: Sequence[str],
+    groups: Sequence[str],
+    means: Sequence[Sequence[float]],
+    deviations: Sequence[Sequence[float]],
+    label: str,
+) -> Figure:
+    """Bars of several methods for several groups, with their deviations.
+
+    Args:
+        names: (R,), of the methods.
+        groups: (G,).
+        means, deviations: (R, G); NaN where there is none.
+        label: Of the values.
+    """
+    figure = Figure(figsize=(9, 3 + 0.22 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(names)
+    for row, name in enumerate(names):
+        places = np.arange(len(groups)) + (row - (len(names) - 1) / 2) * width
+        errors = np.nan_to_num(np.asarray(deviations[row]))
+        axes.bar(places, means[row], width * 0.9, yerr=errors, label=name, capsize=2)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.set(ylabel=label, ylim=(0, 1.02))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    return figure

@@ -62,6 +62,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
             "run/seed": config.seed,
             "run/data": type(image_set).__name__,
             "run/test_images": len(image_set.splits["test"]),
+            "run/score": module.score_kind,
             "run/protocol": config.protocol.name,
             "run/epochs": trainer.current_epoch,
         }

@@ -1,7 +1,8 @@
-"""One table at the end of a sweep: mean and standard deviation over seeds."""
+"""Tables at the end of a sweep: mean and standard deviation over seeds."""
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -12,7 +13,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-COLUMNS = {
+from src.figures import group_figure
+
+MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
     "test/literal_auprc": "literal AUPRC",
     "test/retrieval/map_positive": "mAP positive",
@@ -22,63 +25,129 @@ COLUMNS = {
     "test/spectral/max_coherence": "largest coherence",
     "test/spectral/optimality_gap": "optimality gap",
 }
-UNFINISHED = "unfinished"
+QUERY_GROUPS = {
+    "positive": "positive",
+    "negated": "negated",
+    "depth_2": "depth 2",
+    "depth_3": "depth 3",
+    "depth_4": "depth 4",
+}
+RETRIEVAL_MEASURES = {"map": "mAP", "precision_at_10": "P@10"}
+
+Results = list[dict[str, Any]]
+Table = list[dict[str, str]]
 
 
 class SweepTable(Callback):
-    """Writes `sweep.md` and `sweep.csv` into the folder of a multirun.
+    """Writes tables into the folder of a multirun, as Markdown and CSV.
 
-    A row is a setting; runs that differ in their seed alone share it. Jobs without results are
-    counted in their row as unfinished. The table is written anew after every job, so that a failing
-    one does not cost the others their rows.
+    `sweep`: a row is a setting; runs that differ in their seed alone share it. Jobs without results
+    are counted in their row as unfinished. `retrieval`: a row is a setting and a score; with a
+    picture. Both are written anew after every job, so that a failing one does not cost the others
+    their rows.
     """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
-            self._write(Path(config.hydra.sweep.dir), config.name)
+            write_tables(Path(config.hydra.sweep.dir), config.name)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        table = Path(config.hydra.sweep.dir) / "sweep.md"
-        Console().print(f"sweep:   {table.resolve()}", soft_wrap=True)
-
-    def _write(self, folder: Path, name: str) -> None:
-        rows: dict[str, list[dict[str, Any]]] = {}
-        for job in sorted(folder.glob("*/.hydra/overrides.yaml")):
-            overrides = sorted(str(override) for override in OmegaConf.load(job))
-            setting = ", ".join(item for item in overrides if not item.startswith("seed="))
-            metrics = job.parent.parent / "metrics.json"
-            results = json.loads(metrics.read_text()) if metrics.exists() else {}
-            rows.setdefault(setting or "default", []).append(results)
-        table = [_row(setting, results) for setting, results in rows.items()]
-        with (folder / "sweep.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(table[0]))
-            writer.writeheader()
-            writer.writerows(table)
-        (folder / "sweep.md").write_text(_markdown(name, rows, table))
+        folder = Path(config.hydra.sweep.dir).resolve()
+        Console().print(f"sweep:   {folder}/sweep.md, retrieval.md, retrieval.png", soft_wrap=True)
 
 
-def _row(setting: str, results: list[dict[str, Any]]) -> dict[str, str]:
+def write_tables(folder: Path, name: str) -> None:
+    """Read the results of all jobs below a folder and write its tables."""
+    settings: dict[str, Results] = {}
+    for job in sorted(folder.glob("*/.hydra/overrides.yaml")):
+        overrides = sorted(str(override) for override in OmegaConf.load(job))
+        setting = ", ".join(item for item in overrides if not item.startswith("seed=")) or "default"
+        metrics = job.parent.parent / "metrics.json"
+        results = json.loads(metrics.read_text()) if metrics.exists() else {}
+        settings.setdefault(setting, []).append(results)
+
+    table = []
+    for setting, results in settings.items():
+        finished = [result for result in results if result]
+        row = {"setting": setting, "n": str(len(finished))} | _cells(finished, MAIN_COLUMNS)
+        table.append(row | {"unfinished": str(len(results) - len(finished))})
+    conditions = _conditions(name, [result for results in settings.values() for result in results])
+    _write(folder / "sweep", table, conditions)
+
+    retrieval = _retrieval_table(settings)
+    if retrieval:
+        _write(folder / "retrieval", retrieval, f"{_count_queries(settings)} {conditions}")
+        figure = group_figure(
+            [f"{row['setting']}, {row['score']}" for row in retrieval],
+            list(QUERY_GROUPS.values()),
+            [
+                [_number(row[f"mAP {group}"]) for group in QUERY_GROUPS.values()]
+                for row in retrieval
+            ],
+            [
+                [_number(row[f"mAP {group} std"]) for group in QUERY_GROUPS.values()]
+                for row in retrieval
+            ],
+            "mAP",
+        )
+        figure.savefig(folder / "retrieval.png", dpi=130)
+
+
+def _retrieval_table(settings: Mapping[str, Results]) -> Table:
+    table = []
+    for setting, results in settings.items():
+        finished = [result for result in results if "run/score" in result]
+        if not finished:
+            continue
+        chosen = finished[0]["run/score"]
+        prefixes = {chosen: "test/retrieval/"} | {
+            key.removeprefix("test/retrieval_").partition("/")[0]: f"{key.rpartition('/')[0]}/"
+            for key in finished[0]
+            if key.startswith("test/retrieval_")
+        }
+        for score, prefix in prefixes.items():
+            columns = {
+                f"{prefix}{measure}_{group}": f"{heading} {name}"
+                for measure, heading in RETRIEVAL_MEASURES.items()
+                for group, name in QUERY_GROUPS.items()
+            }
+            row = {"setting": setting, "score": score, "n": str(len(finished))}
+            table.append(row | _cells(finished, columns))
+    return table
+
+
+def _count_queries(settings: Mapping[str, Results]) -> str:
+    """How many queries of each group count, over all settings."""
+    counts = []
+    results = [result for group in settings.values() for result in group if result]
+    for group, name in QUERY_GROUPS.items():
+        asked, skipped = (
+            sorted({int(result.get(f"test/retrieval/{key}_{group}") or 0) for result in results})
+            for key in ("queries", "queries_skipped")
+        )
+        counts.append(f"{name} {_span(asked)} ({_span(skipped)})")
+    return f"Queries that count (and, with fewer than 10 positives, do not): {', '.join(counts)}."
+
+
+def _span(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _cells(results: Results, columns: Mapping[str, str]) -> dict[str, str]:
+    cells = {}
+    for key, heading in columns.items():
+        values = [result[key] for result in results if result.get(key) is not None]
+        cells[heading] = f"{mean(values):.4f}" if values else ""
+        cells[f"{heading} std"] = f"{stdev(values):.4f}" if len(values) > 1 else ""
+    return cells
+
+
+def _number(cell: str) -> float:
+    return float(cell or "nan")
+
+
+def _conditions(name: str, results: Results) -> str:
     finished = [result for result in results if result]
-    row = {"setting": setting, "n": str(len(finished))}
-    for key, heading in COLUMNS.items():
-        values = [result[key] for result in finished if result.get(key) is not None]
-        row[heading] = f"{mean(values):.4f}" if values else ""
-        row[f"{heading} std"] = f"{stdev(values):.4f}" if len(values) > 1 else ""
-    return row | {UNFINISHED: str(len(results) - len(finished))}
-
-
-def _markdown(name: str, rows: dict[str, list[dict[str, Any]]], table: list[dict[str, str]]) -> str:
-    finished = [result for results in rows.values() for result in results if result]
-    headings = ["setting", "n", *COLUMNS.values(), UNFINISHED]
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    for row in table:
-        cells = [
-            f"{row[heading]} ± {row[f'{heading} std']}"
-            if row.get(f"{heading} std")
-            else row[heading]
-            for heading in headings
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
     conditions = {
         "Run": [name],
         "Data": sorted(
@@ -93,4 +162,22 @@ def _markdown(name: str, rows: dict[str, list[dict[str, Any]]], table: list[dict
     }
     notes = [f"{key}: {', '.join(map(str, values))}" for key, values in conditions.items()]
     shown = "Mean ± standard deviation over n seeds, on the test split (its images in brackets)."
-    return "\n".join([*lines, "", shown, ". ".join(notes) + "."]) + "\n"
+    return f"{shown}\n{'. '.join(notes)}."
+
+
+def _write(stem: Path, table: Table, conditions: str) -> None:
+    with stem.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+    headings = [heading for heading in table[0] if not heading.endswith(" std")]
+    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    for row in table:
+        cells = [
+            f"{row[heading]} ± {row[f'{heading} std']}"
+            if row.get(f"{heading} std")
+            else row[heading]
+            for heading in headings
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    stem.with_suffix(".md").write_text("\n".join([*lines, "", conditions]) + "\n")

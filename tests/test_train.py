@@ -271,6 +271,14 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(tmp_path: Path) -> None
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert {row["n"] for row in rows} == {"2"}
+    with (tmp_path / "sweep" / "retrieval.csv").open() as file:
+        retrieval = list(csv.DictReader(file))
+    assert [row["score"] for row in retrieval] == ["sum", "probability", "projector"] * 2
+    assert retrieval[0]["mAP negated"] == rows[0]["mAP negated"]
+    queries = json.loads((tmp_path / "sweep" / "0" / "metrics.json").read_text())
+    counted = f"positive {int(queries['test/retrieval/queries_positive'])} "
+    assert counted in (tmp_path / "sweep" / "retrieval.md").read_text()
+    assert (tmp_path / "sweep" / "retrieval.png").stat().st_size > 0
     conditions = (tmp_path / "sweep" / "sweep.md").read_text()
     assert "Data: Digits (360). Protocol: clean. Seeds: 1, 2." in conditions
     accuracies = [

@@ -19,6 +19,7 @@ from src.losses.nuclear import (
     gram_matrix,
     singular_values_from_gram,
 )
+from src.metrics.calibration import calibration_error
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.retrieval import RetrievalResults, average_precision, evaluate_retrieval
 from src.metrics.spectral import Spectrum, compare_spectrum
@@ -217,6 +218,12 @@ class SubspaceModule(pl.LightningModule):
         metrics = {
             "minterm_accuracy": float(correct.double().mean()),
             "literal_auprc": float(literal_auprc.nanmean()),
+            "calibration/literals": calibration_error(
+                readout.literal_probabilities(embeddings), labels
+            ),
+            "calibration/propositions": calibration_error(
+                readout.score(embeddings, self.queries, "probability"), relevance
+            ),
             "spectral/max_coherence": max_coherence(subspaces.directions),
             "spectral/max_commutator": max_commutator(
                 literal_projectors(subspaces.directions, subspaces.minterms)
