@@ -107,6 +107,11 @@ BAD_INPUTS = {
         ["module.readout=sigmoid", "module.label_coding=literals"],
         "BCEWithLogitsLoss goes with module.readout=sigmoid",
     ),
+    "captions for another loss": (
+        "train",
+        ["module.label_coding=captions", "module.readout=text"],
+        "ContrastiveLoss goes with module.readout=text",
+    ),
     "evaluate nothing": ("evaluate", [], "ckpt_path is missing: add ckpt_path=..."),
     "evaluate a folder": ("evaluate", ["ckpt_path=."], "no checkpoint at ."),
     "evaluate truncated": ("evaluate", ["ckpt_path=truncated.ckpt"], "cannot be read"),

@@ -241,6 +241,21 @@ def test_baselines_answer_the_same_queries(overrides: list[str], tmp_path: Path)
     assert ("test/spectral/optimality_gap" in run.metrics) == (not overrides)
 
 
+def test_text_baseline_tells_images_apart_and_misses_negation_in_prompts(tmp_path: Path) -> None:
+    text = ["loss=contrastive", "module.readout=text", "module.label_coding=captions"]
+    run = train(tmp_path / "run", "logger=none", "trainer.max_epochs=20", *text)
+    assert run.metrics["run/score"] == "prompt"
+    assert run.metrics["test/minterm_accuracy"] > 0.9
+    by_minterms = run.metrics["test/retrieval_probability/map_negated"]
+    assert by_minterms > 0.95
+    for name in ("retrieval", "retrieval_prompt_without_negation"):
+        assert run.metrics[f"test/{name}/map_negated"] < by_minterms - 0.2
+    out = tmp_path / "out"
+    assert run_command("evaluate", f"ckpt_path={run.checkpoint}", f"hydra.run.dir={out}") == (0, "")
+    again = json.loads((out / "metrics.json").read_text())
+    assert again["test/retrieval/map_negated"] == run.metrics["test/retrieval/map_negated"]
+
+
 def test_faces_take_the_place_of_celeba_on_request(tmp_path: Path) -> None:
     run = train(
         tmp_path / "run",

@@ -13,6 +13,8 @@ from torch.nn.functional import one_hot
 
 from src.data.images import ImageBatch
 from src.encoders.encoder import Encoder
+from src.encoders.text import TextEncoder
+from src.losses.contrastive import ContrastiveLoss
 from src.losses.nuclear import (
     NonFiniteEmbeddingsError,
     NuclearNormLoss,
@@ -27,14 +29,16 @@ from src.optimizers import OptimizerFactory
 from src.subspaces.closed_form import optimal_loss
 from src.subspaces.minterms import MintermSubspaces, find_minterms
 from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
+from src.subspaces.prompts import captions, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions
-from src.subspaces.readouts import MintermReadout, SigmoidReadout, SoftmaxReadout
+from src.subspaces.readouts import MintermReadout, SigmoidReadout, SoftmaxReadout, TextReadout
 
-LabelCoding = Literal["literals", "minterms"]
-Readout = Literal["subspaces", "softmax", "sigmoid"]
+LabelCoding = Literal["literals", "minterms", "captions"]
+Readout = Literal["subspaces", "softmax", "sigmoid", "text"]
 
 MAX_QUERIES = 5000
+ABSENT_MENTIONED = 0.1  # chance that a caption says of a literal that it is not there
 TOP_K = 10  # of precision@10; a query with fewer positives could not reach 1
 QUERY_SEED = 0  # every run and method is asked the same
 
@@ -62,9 +66,11 @@ class SubspaceModule(pl.LightningModule):
         minterms: (M, C), the minterms of the training split.
         batch_size: Images in a training batch, for which spectra are stated.
         readout: What answers for the model: the `subspaces`; or, for baselines, the `softmax` of
-            embeddings as logits of minterms, or the `sigmoid` of embeddings as logits of literals.
-        label_coding: What the loss sees as labels: the `literals` themselves, (N, C), or
-            indicators of `minterms`, (N, M), for which the labels of any batch have full rank.
+            embeddings as logits of minterms, the `sigmoid` of embeddings as logits of literals, or
+            `text`, a small text encoder trained along.
+        label_coding: What the loss sees as labels: the `literals` themselves, (N, C);
+            indicators of `minterms`, (N, M), for which the labels of any batch have full rank; or
+            embeddings of `captions`, (N, D).
         score: Retrieval score, one of the readout's `score_kinds`; None for the first of them. The
             test reports the others beside it.
         max_query_literals: Retrieval is evaluated on all conjunctions of up to this many literals.
@@ -103,8 +109,8 @@ class SubspaceModule(pl.LightningModule):
         self.normalize = normalize
         self.augmentation = augmentation
         self.subspaces = MintermSubspaces(minterms, encoder.embedding_dim)
-        self.readout = _build_readout(readout, self.subspaces)
         self.literals = tuple(literals)
+        self.readout = self._build_readout(readout)
         self.batch_size = batch_size
         self.label_coding = label_coding
         self.score_kind = score or self.readout.score_kinds[0]
@@ -130,9 +136,11 @@ class SubspaceModule(pl.LightningModule):
         return self.encoder(self.normalize(images))
 
     def encode_labels(self, labels: Tensor) -> Tensor:
-        """Map labels (N, C) to the codes that the loss sees: (N, C) or (N, M)."""
+        """Map labels (N, C) to the codes that the loss sees: (N, C), (N, M) or (N, D)."""
         if self.label_coding == "literals":
             return labels
+        if isinstance(self.readout, TextReadout):
+            return self.readout.text(captions(labels, self.literals, ABSENT_MENTIONED))
         index = find_minterms(labels, self.subspaces.minterms)
         # A minterm that training does not have gets no indicator.
         return one_hot(index + 1, len(self.subspaces.minterms) + 1)[:, 1:]
@@ -181,19 +189,20 @@ class SubspaceModule(pl.LightningModule):
         embeddings = self(batch.images)
         if dataloader_idx == 0:  # the training split
             self.subspaces.update(embeddings, batch.labels)
-            self.train_gram += gram_matrix(embeddings, self.encode_labels(batch.labels))
+            if isinstance(self.loss, NuclearNormLoss):
+                self.train_gram += gram_matrix(embeddings, self.encode_labels(batch.labels))
             self.train_images += len(embeddings)
         else:
             self.collector.update(embeddings, batch.labels, batch.indices)
 
     def on_validation_epoch_end(self) -> None:
         self.subspaces.fit()
-        assert isinstance(self.train_gram, Tensor)
-        images = torch.tensor(self.train_images, device=self.device)
-        if dist.is_initialized():
-            dist.all_reduce(self.train_gram)
-            dist.all_reduce(images)
-        self._log_spectrum("train", self.train_gram, int(images))
+        if isinstance(self.train_gram, Tensor):
+            images = torch.tensor(self.train_images, device=self.device)
+            if dist.is_initialized():
+                dist.all_reduce(self.train_gram)
+                dist.all_reduce(images)
+            self._log_spectrum("train", self.train_gram, int(images))
         self._evaluate("val")
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
@@ -204,6 +213,18 @@ class SubspaceModule(pl.LightningModule):
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         return self(batch.images)
+
+    def _build_readout(self, kind: Readout) -> MintermReadout:
+        minterms = self.subspaces.minterms
+        if kind == "softmax":
+            return SoftmaxReadout(minterms)
+        if kind == "sigmoid":
+            return SigmoidReadout(len(self.literals))
+        if kind == "text":
+            assert isinstance(self.loss, ContrastiveLoss)
+            text = TextEncoder(vocabulary(self.literals), self.encoder.embedding_dim)
+            return TextReadout(minterms, self.literals, text, self.loss.scale)
+        return self.subspaces
 
     def _evaluate(self, stage: str) -> Evaluation:
         collected = self.collector.compute()
@@ -238,8 +259,9 @@ class SubspaceModule(pl.LightningModule):
                     other = evaluate_retrieval(scores, relevance, TOP_K)
                     metrics |= self._summarize(f"retrieval_{kind}", other)
         self._log_metrics(stage, metrics)
-        gram = gram_matrix(embeddings, self.encode_labels(labels))
-        self._log_spectrum(stage, gram, len(embeddings))
+        if isinstance(self.loss, NuclearNormLoss):
+            gram = gram_matrix(embeddings, self.encode_labels(labels))
+            self._log_spectrum(stage, gram, len(embeddings))
         return Evaluation(collected, retrieval)
 
     def _summarize(self, prefix: str, results: RetrievalResults) -> dict[str, float]:
@@ -251,8 +273,7 @@ class SubspaceModule(pl.LightningModule):
 
     def _log_spectrum(self, stage: str, gram: Tensor, num_images: int) -> None:
         """Hold the spectrum of a random batch, in expectation, against its optimum."""
-        if not isinstance(self.loss, NuclearNormLoss):
-            return
+        assert isinstance(self.loss, NuclearNormLoss)
         num_labels = len(gram) - self.encoder.embedding_dim
         batch_gram = gram * self.batch_size / num_images
         spectrum = compare_spectrum(batch_gram, num_labels, self.loss.alpha, self.loss.beta)
@@ -301,10 +322,11 @@ def _check_number_of_queries(num_literals: int, max_query_literals: int) -> None
 
 
 def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding) -> None:
-    """Losses on logits train one readout each, and no other loss trains those."""
+    """These losses train one readout each, and no other loss trains those."""
     wanted = {
         nn.CrossEntropyLoss: ("softmax", "minterms"),
         nn.BCEWithLogitsLoss: ("sigmoid", "literals"),
+        ContrastiveLoss: ("text", "captions"),
     }
     for kind, pair in wanted.items():
         if isinstance(loss, kind) != (readout == pair[0]) or (
@@ -317,17 +339,11 @@ def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding)
             )
 
 
-def _build_readout(readout: Readout, subspaces: MintermSubspaces) -> MintermReadout:
-    if readout == "softmax":
-        return SoftmaxReadout(subspaces.minterms)
-    if readout == "sigmoid":
-        return SigmoidReadout(subspaces.minterms.shape[1])
-    return subspaces
-
-
 def _check_embedding_dim(
     embedding_dim: int, minterms: Tensor, label_coding: LabelCoding, readout: Readout
 ) -> None:
+    if readout == "text":
+        return
     if readout != "subspaces":
         needed = minterms.shape[0] if readout == "softmax" else minterms.shape[1]
         if embedding_dim != needed:

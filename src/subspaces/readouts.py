@@ -1,13 +1,14 @@
 """From embeddings to probabilities of minterms, and from those to literals and propositions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, normalize
 
+from src.subspaces.prompts import captions, prompt
 from src.subspaces.propositions import Proposition
 
 
@@ -78,9 +79,8 @@ class SigmoidReadout(MintermReadout):
     """Embeddings are logits of independent literals, as binary cross-entropy trains them: D = C.
 
     Its minterms are all 2^C assignments, so that the probability of a conjunction is the product
-    of those of its literals. The score `inclusion_exclusion` goes through a proposition as it is
-    written instead, with p q for `&`, p + q - p q for `|` and 1 - p for `~`: the same where no
-    literal occurs twice, and otherwise as if its occurrences were independent.
+    of those of its literals. The score `inclusion_exclusion` is that of `evaluate_independent`: the
+    same where no literal occurs twice in a proposition.
 
     Args:
         num_literals: C, at most 12.
@@ -105,15 +105,112 @@ class SigmoidReadout(MintermReadout):
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         if kind != "inclusion_exclusion":
             return super().score(embeddings, propositions, kind)
-        literals = embeddings.double().sigmoid()
+        return evaluate_independent(propositions, embeddings.double().sigmoid())
+
+
+class TextReadout(MintermReadout):
+    """Images are compared with texts, as CLIP does zero-shot.
+
+    Scores of a proposition, from cosine similarities s of an image with texts:
+
+    - `prompt`: with the prompt of the proposition, negation kept.
+    - `prompt_without_negation`: with "not" left out, as the authors do.
+    - `arithmetic`: literals count s, negated -s; `&` adds, `|` takes the larger.
+    - `probability`: of the minterms that satisfy it, see `minterm_probabilities`.
+    - `literal_product`: p(literal) is a softmax over its prompt and that of its negation; p q for
+      `&`, p + q - p q for `|`, 1 - p for `~`.
+
+    Args:
+        minterms: (M, C).
+        literals: (C,), names.
+        text: Maps n texts to embeddings (n, D).
+        scale: Returns the inverse temperature of similarities.
+    """
+
+    score_kinds = (
+        "prompt",
+        "prompt_without_negation",
+        "arithmetic",
+        "literal_product",
+        "probability",
+    )
+
+    def __init__(
+        self,
+        minterms: Tensor,
+        literals: Sequence[str],
+        text: nn.Module,
+        scale: Callable[[], Tensor],
+    ) -> None:
+        super().__init__(minterms)
+        self.literals = tuple(literals)
+        self.text = text
+        self.scale = scale
+
+    def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
+        """Softmax over the captions of minterms, which name what is there: (N, M)."""
+        texts = captions(self.minterms, self.literals, absent=0.0)
+        return (self.scale().double() * self._similarities(embeddings, texts)).softmax(dim=1)
+
+    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
+        texts = [
+            prompt(Proposition(sign + literal, self.literals), self.literals)
+            for sign in ("", "~")
+            for literal in self.literals
+        ]
+        plain, negated = self._similarities(embeddings, texts).chunk(2, dim=1)
+        return (self.scale().double() * (plain - negated)).sigmoid()
+
+    def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
+        if kind == "probability":
+            return super().score(embeddings, propositions, kind)
+        if kind.startswith("prompt"):
+            texts = [
+                prompt(proposition, self.literals, negation=kind == "prompt")
+                for proposition in propositions
+            ]
+            return self._similarities(embeddings, texts)
+        if kind == "literal_product":
+            return evaluate_independent(propositions, self.literal_probabilities(embeddings))
+        texts = [prompt(Proposition(name, self.literals), self.literals) for name in self.literals]
+        literals = self._similarities(embeddings, texts)
         scores = [
             proposition.evaluate(
                 literal=lambda column: literals[:, column],
-                constant=lambda value: literals.new_full((len(literals),), value),
-                complement=lambda p: 1 - p,
-                meet=torch.mul,
-                join=lambda p, q: p + q - p * q,
+                constant=lambda value: literals.new_full((len(literals),), 2.0 * value - 1),
+                complement=torch.neg,
+                meet=torch.add,
+                join=torch.maximum,
             )
             for proposition in propositions
         ]
         return torch.stack(scores, dim=1)
+
+    def _similarities(self, embeddings: Tensor, texts: Sequence[str]) -> Tensor:
+        """Cosines of images (N, D) with n texts: (N, n), float64."""
+        directions = normalize(self.text(texts).double(), dim=1)
+        return normalize(embeddings.double(), dim=1) @ directions.T
+
+
+def evaluate_independent(propositions: Sequence[Proposition], literals: Tensor) -> Tensor:
+    """Probabilities of propositions as they are written, as if every occurrence of a literal were
+    independent: p q for `&`, p + q - p q for `|`, 1 - p for `~`.
+
+    Args:
+        propositions: (Q,).
+        literals: (N, C), probabilities of the literals.
+
+    Returns:
+        (N, Q).
+    """
+    scores = [
+        proposition.evaluate(
+            literal=lambda column: literals[:, column],
+            constant=lambda value: literals.new_full((len(literals),), value),
+            complement=lambda p: 1 - p,
+            meet=torch.mul,
+            join=lambda p, q: p + q - p * q,
+        )
+        for proposition in propositions
+    ]
+    return torch.stack(scores, dim=1)

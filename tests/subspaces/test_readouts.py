@@ -2,9 +2,11 @@ from itertools import product
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from src.subspaces.prompts import FRAME
 from src.subspaces.propositions import Proposition
-from src.subspaces.readouts import SigmoidReadout, SoftmaxReadout
+from src.subspaces.readouts import SigmoidReadout, SoftmaxReadout, TextReadout
 
 LITERALS = ("a", "b", "c")
 
@@ -51,3 +53,50 @@ def test_inclusion_exclusion_is_the_probability_where_no_literal_occurs_twice() 
     twice = [Proposition("a & a", LITERALS)]
     torch.testing.assert_close(readout.score(logits, twice, "inclusion_exclusion")[:, 0], p * p)
     torch.testing.assert_close(readout.score(logits, twice, "probability")[:, 0], p)
+
+
+class Directions(nn.Module):
+    """A text encoder that knows a few sentences: each its own direction, in order of appearance."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.seen: dict[str, int] = {}
+
+    def forward(self, sentences: list[str]) -> Tensor:
+        numbers = [self.seen.setdefault(sentence, len(self.seen)) for sentence in sentences]
+        return torch.eye(self.dim)[numbers]
+
+
+def test_text_scores_compare_images_with_prompts() -> None:
+    text = Directions(40)
+    minterms = torch.tensor(list(product((0, 1), repeat=3)))
+    readout = TextReadout(minterms, LITERALS, text, lambda: torch.tensor(2.0))
+    embeddings = torch.rand(5, 40, generator=torch.Generator().manual_seed(0))
+    unit = torch.nn.functional.normalize(embeddings.double(), dim=1)
+
+    def cosine(said: str) -> Tensor:
+        return unit[:, text.seen[FRAME.format(said)]]
+
+    def score(query: str, kind: str) -> Tensor:
+        return readout.score(embeddings, [Proposition(query, LITERALS)], kind)[:, 0]
+
+    torch.testing.assert_close(score("a & ~b", "prompt"), cosine("a and not b"))
+    without = score("a & ~b", "prompt_without_negation")
+    torch.testing.assert_close(without, cosine("a and b"))
+    torch.testing.assert_close(score("a & ~b", "arithmetic"), cosine("a") - cosine("b"))
+    torch.testing.assert_close(
+        score("a | ~b", "arithmetic"), torch.maximum(cosine("a"), -cosine("b"))
+    )
+    product_score = score("a & ~b", "literal_product")
+    p, q = (
+        torch.stack([2 * cosine(name), 2 * cosine(f"not {name}")]).softmax(dim=0)[0]
+        for name in ("a", "b")
+    )
+    torch.testing.assert_close(product_score, p * (1 - q))
+    probabilities = readout.minterm_probabilities(embeddings)
+    said = torch.stack([cosine(name) for name in ("anything", "c", "b")], dim=1)
+    expected = (2 * said).exp()
+    torch.testing.assert_close(
+        probabilities[:, :3] / probabilities[:, :1], expected / expected[:, :1]
+    )

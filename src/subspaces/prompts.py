@@ -1,0 +1,89 @@
+"""Captions of labels and prompts of propositions, in English, by rule.
+
+A literal is said by its name: `Wearing_Hat` is "wearing hat".
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from src.subspaces.propositions import Proposition
+
+FRAME = "a picture of something that is {}"
+
+
+def phrase(literal: str) -> str:
+    """The words of a literal."""
+    return literal.replace("_", " ").lower()
+
+
+def prompt(proposition: Proposition, literals: Sequence[str], negation: bool = True) -> str:
+    """Say a proposition: "a picture of something that is even and not prime".
+
+    Operands that are propositions themselves are introduced by "both" or "either", and a negated
+    one by "not the case that", so that a reader can tell what belongs together.
+
+    Args:
+        proposition: What to say.
+        literals: Names of the label columns.
+        negation: Whether to say "not". The authors leave it out, so that the opposite is asked.
+    """
+
+    def deny(said: str) -> str:
+        if not negation:
+            return said
+        return f"not {said}" if _is_short(said) else f"not the case that {said}"
+
+    def combine(introduction: str, word: str, first: str, second: str) -> str:
+        said = f"{first} {word} {second}"
+        return said if _is_short(first) and _is_short(second) else f"{introduction} {said}"
+
+    said = proposition.evaluate(
+        literal=lambda column: phrase(literals[column]),
+        constant=lambda value: "anything" if value else "nothing",
+        complement=deny,
+        meet=lambda first, second: combine("both", "and", first, second),
+        join=lambda first, second: combine("either", "or", first, second),
+    )
+    return FRAME.format(said)
+
+
+def captions(labels: Tensor, literals: Sequence[str], absent: float) -> list[str]:
+    """Describe images as people do: by what is there, in any order, seldom by what is not.
+
+    Args:
+        labels: (N, C), nonzero where a literal is true.
+        literals: Names of the label columns.
+        absent: Chance that a literal that is false is mentioned, as "not ...". Drawn, as the order
+            is, from PyTorch's global generator.
+
+    Returns:
+        (N,).
+    """
+    truth = labels.bool().cpu()
+    mentioned = truth | (torch.rand(truth.shape) < absent)
+    orders = torch.rand(truth.shape).argsort(dim=1).tolist()
+    return [
+        FRAME.format(
+            " and ".join(
+                phrase(literals[column]) if row[column] else f"not {phrase(literals[column])}"
+                for column in order
+                if said[column]
+            )
+            or "anything"
+        )
+        for row, said, order in zip(truth.tolist(), mentioned.tolist(), orders, strict=True)
+    ]
+
+
+def vocabulary(literals: Sequence[str]) -> list[str]:
+    """All words that captions and prompts over these literals are made of, in a fixed order."""
+    logic = "not and or both either the case that anything nothing"
+    words = [*FRAME.replace("{}", "").split(), *logic.split()]
+    words += [word for literal in literals for word in phrase(literal).split()]
+    return list(dict.fromkeys(words))
+
+
+def _is_short(said: str) -> bool:
+    return not {"and", "or"} & set(said.split())

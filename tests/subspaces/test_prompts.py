@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from src.subspaces.prompts import captions, prompt, vocabulary
+from src.subspaces.propositions import Proposition, conjunctions
+
+LITERALS = ("Wearing_Hat", "Bald", "Male")
+FRAME = "a picture of something that is "
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "without_negation"),
+    [
+        ("Bald", "bald", "bald"),
+        ("~Wearing_Hat", "not wearing hat", "wearing hat"),
+        ("Male & ~Bald", "male and not bald", "male and bald"),
+        ("Male | Bald", "male or bald", "male or bald"),
+        (
+            "Male & (Bald | Wearing_Hat)",
+            "both male and bald or wearing hat",
+            "both male and bald or wearing hat",
+        ),
+        (
+            "(Male & ~Bald) | (~Male & Bald)",
+            "either male and not bald or not male and bald",
+            "either male and bald or male and bald",
+        ),
+        ("~(Male & Bald)", "not the case that male and bald", "male and bald"),
+        ("true", "anything", "anything"),
+    ],
+)
+def test_propositions_are_said_with_and_without_negation(
+    text: str, said: str, without_negation: str
+) -> None:
+    query = Proposition(text, LITERALS)
+    assert prompt(query, LITERALS) == FRAME + said
+    assert prompt(query, LITERALS, negation=False) == FRAME + without_negation
+
+
+def test_captions_name_what_is_there_in_any_order() -> None:
+    labels = torch.tensor([[1, 0, 1]] * 50 + [[0, 0, 0]])
+    *many, none = captions(labels, LITERALS, absent=0.0)
+    assert set(many) == {FRAME + "wearing hat and male", FRAME + "male and wearing hat"}
+    assert none == FRAME + "anything"
+
+
+def test_captions_seldom_name_what_is_not_there() -> None:
+    torch.manual_seed(0)
+    said = captions(torch.tensor([[1, 0, 1]]).expand(4000, -1), LITERALS, absent=0.25)
+    share = sum("not bald" in caption for caption in said) / len(said)
+    assert share == pytest.approx(0.25, abs=0.03)
+    assert not any("not male" in caption for caption in said)
+
+
+def test_vocabulary_has_every_word_that_is_said() -> None:
+    words = set(vocabulary(LITERALS))
+    texts = captions(torch.randint(0, 2, (200, 3)), LITERALS, absent=0.5)
+    queries = [*conjunctions(LITERALS, 3), Proposition("~((Bald | Male) & true)", LITERALS)]
+    texts += [prompt(query, LITERALS) for query in queries]
+    assert {word for text in texts for word in text.split()} <= words
