@@ -1,7 +1,9 @@
 """Retrieval metrics for many queries at once, right for scores of any sign and with ties."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,23 +14,38 @@ def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
     AP = sum_n (R_n - R_(n-1)) P_n over the distinct scores, as thresholds in descending order:
     items of equal score enter together, so that the order of ties makes no difference.
 
+    Scores that differ in the last bit of float64 count as equal: that bit makes room for the
+    relevance, so that one sort of integers orders both, which NumPy does fastest.
+
     Args:
-        scores: (N, Q), higher for better matches.
+        scores: (N, Q), finite, higher for better matches.
         relevance: (N, Q), nonzero where an item answers a query.
 
     Returns:
-        (Q,), float64; NaN for a query without relevant items.
+        (Q,), float64, on the device of the scores; NaN for a query without relevant items.
     """
-    ranked, order = scores.sort(dim=0, descending=True)
-    relevant = relevance.bool().gather(0, order)
-    ranks = torch.arange(1, len(scores) + 1, device=scores.device, dtype=torch.float64).unsqueeze(1)
-    precision = relevant.cumsum(dim=0) / ranks
-    # Every item takes the precision at the last item of its score.
-    last_of_tie = torch.ones_like(relevant)
-    last_of_tie[:-1] = ranked[:-1] != ranked[1:]
-    positions = torch.where(last_of_tie, ranks.long() - 1, len(scores))
-    last = positions.flip(0).cummin(dim=0).values.flip(0)
-    return (precision.gather(0, last) * relevant).sum(dim=0) / relevant.sum(dim=0)
+    values = np.ascontiguousarray(scores.detach().cpu().double().numpy().T)
+    relevant = np.ascontiguousarray(relevance.bool().cpu().numpy().T)
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        results = list(threads.map(_average_precision, values, relevant))
+    return torch.tensor(results, dtype=torch.float64, device=scores.device)
+
+
+def _average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
+    """AP of one query: scores (N,), float64, and relevance (N,), bool."""
+    bits = (scores + 0.0).view(np.int64)  # + 0.0 makes one zero of two
+    ordered = bits ^ ((bits >> 63) & np.int64(2**63 - 1))  # integers in the order of the scores
+    ordered = np.sort((ordered & ~np.int64(1)) | relevant)
+    levels = ordered >> 1
+    starts = np.concatenate(([0], np.flatnonzero(levels[1:] != levels[:-1]) + 1))  # of ties
+    hits_below = np.concatenate(([0], np.cumsum(ordered & 1)))
+    total = hits_below[-1]
+    if total == 0:
+        return float("nan")
+    hits_from = total - hits_below[starts]
+    hits_of_tie = hits_from - np.concatenate((hits_from[1:], [0]))
+    precision = hits_from / (len(scores) - starts)
+    return float((hits_of_tie * precision).sum() / total)
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
@@ -41,7 +58,14 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     Returns:
         (min(k, N), Q), int64, best first.
     """
-    return scores.sort(dim=0, descending=True, stable=True).indices[:k]
+    columns = scores.T.contiguous()
+    least = columns.topk(min(k, len(scores)), dim=1).values[:, -1:]
+    best = []
+    for column, candidates in zip(columns, columns >= least, strict=True):
+        positions = candidates.nonzero().flatten()
+        order = column[positions].sort(descending=True, stable=True).indices
+        best.append(positions[order[:k]])
+    return torch.stack(best, dim=1)
 
 
 def precision_at_k(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
