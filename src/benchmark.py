@@ -4,23 +4,19 @@ import json
 from functools import partial
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
 from src.benchmarks import loaders, loss
 from src.benchmarks.table import markdown_table
-from src.cli import command
+from src.cli import check_device, command
 from src.provenance import provenance
 
 
 def benchmark(config: DictConfig) -> None:
     """Measure; print and write the table with its conditions."""
-    if config.device not in ("cpu", "cuda"):
-        raise ValueError(f"device must be cpu or cuda, not {config.device!r}")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device=cuda, but torch sees no GPU")
+    check_device(config.device)
     parts = {
         "loss": (loss, partial(loss.measure_loss, **config.loss)),
         "loaders": (

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
@@ -83,6 +84,14 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
         return main
 
     return decorate
+
+
+def check_device(name: str) -> None:
+    """Raise ValueError unless a device is `cpu`, or `cuda` on a machine that has it."""
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu or cuda, not {name!r}")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device=cuda, but torch sees no GPU")
 
 
 def describe_error(error: BaseException) -> str:

@@ -1,71 +1,166 @@
 """Query images: `python -m src.retrieve ckpt_path=... query="even & ~prime"`."""
 
+import csv
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import RichProgressBar
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from src.checkpoints import load_checkpoint
-from src.cli import command
+from src.cli import check_device, command
+from src.data.gallery import Gallery
 from src.figures import minterm_name, retrieval_figure
-from src.instantiate import instantiate
-from src.metrics.retrieval import top_k
+from src.metrics.retrieval import best_matches
+from src.modules.image_data import ImageDataModule
+from src.modules.subspace import SubspaceModule
 from src.subspaces.propositions import Proposition
 
 
+class Images(NamedTuple):
+    """What is searched: a split, whose labels are known, or a folder."""
+
+    embeddings: Tensor  # (N, D), on the CPU
+    pixels: Any  # maps positions (n,) to images (n, channels, height, width), uint8
+    names: Sequence[str] | None  # (N,), paths of a folder
+    labels: Tensor | None  # (N, C), of a split
+
+
 def retrieve(config: DictConfig) -> None:
-    """Rank the images of a split by a proposition; print the best and draw them."""
+    """Rank images by propositions; print the best, draw them and write them down."""
     if not isinstance(config.top_k, int) or config.top_k < 1:
         raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
+    check_device(config.device)
     _, data, module = load_checkpoint(config.ckpt_path, config.data_dir)
-    query = Proposition(str(config.query), module.literals)
-    mask = query.holds(module.readout.minterms).unsqueeze(0)
-    if not mask.any():
-        raise ValueError(f"no minterm of the training set satisfies {query.text!r}")
+    module = module.to(config.device)
+    queries = [Proposition(text, module.literals) for text in read_queries(config)]
+    for query, mask in zip(queries, module.readout.masks(queries), strict=True):
+        if not mask.any():
+            raise ValueError(f"no minterm of the training set satisfies {query.text!r}")
+    images = open_images(config, data, module)
+    module = module.cpu()
 
-    loader = data.split_dataloader(config.split)
-    trainer: pl.Trainer = instantiate(config.trainer, callbacks=[RichProgressBar()], logger=False)
-    batches = trainer.predict(module, loader)
-    assert batches is not None
-    embeddings = torch.cat([embeddings for embeddings in batches if isinstance(embeddings, Tensor)])
-
-    scores = module.score(embeddings, [query])
-    probabilities = module.readout.proposition_probabilities(embeddings, mask)[:, 0]
-    best = top_k(scores, config.top_k)[:, 0]
-    split = data.image_set.splits[config.split]
-    relevant = query.holds(split.labels)
-    hits = relevant[best].tolist()
-
-    table = Table(title=escape(f"{query.text}, {config.split} split"), title_justify="left")
-    for heading in ("rank", "image", "score", "probability", "answers", "literals of the image"):
-        table.add_column(heading)
-    for rank, image in enumerate(best.tolist(), start=1):
-        table.add_row(
-            str(rank),
-            str(image),
-            f"{scores[image, 0]:.4f}",
-            f"{probabilities[image]:.4f}",
-            "yes" if relevant[image] else "[red]no[/red]",
-            escape(minterm_name(split.labels[image], module.literals)),
-        )
+    scores, best = best_matches(
+        images.embeddings, lambda embeddings: module.score(embeddings, queries), config.top_k
+    )
     console = Console()
-    console.print(table)
-    path = Path(config.output_dir) / "retrieval.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    caption = f"{sum(hits)} of {len(hits)} right"
-    ranks = range(1, len(best) + 1)
-    figure = retrieval_figure([query.text], [caption], [split[best].images], [ranks], [hits])
-    figure.savefig(path, dpi=130)
-    console.print(f"images: {path}", soft_wrap=True)
+    rows = []
+    for column, query in enumerate(queries):
+        found = describe(query, images, module, best[:, column], scores[:, column])
+        rows += found
+        console.print(print_table(query, found))
+    output_dir = Path(config.output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write(output_dir, rows)
+    draw(output_dir / "retrieval.png", queries, images, best)
+    console.print(f"written to {output_dir}: retrieval.png, .csv, .json", soft_wrap=True)
 
 
-main = command("retrieve", text_keys=["ckpt_path", "query"])(retrieve)
+def read_queries(config: DictConfig) -> list[str]:
+    """The query, or those of a file, one a line."""
+    if (config.query is None) == (config.queries is None):
+        raise ValueError('give either query="..." or queries=FILE with one query a line')
+    if config.queries is None:
+        return [str(config.query)]
+    lines = Path(config.queries).read_text().splitlines()
+    texts = [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise ValueError(f"{config.queries} holds no query")
+    return texts
+
+
+def open_images(config: DictConfig, data: ImageDataModule, module: SubspaceModule) -> Images:
+    """Embed the folder of the config, or else the split of the data set."""
+    if config.gallery is not None:
+        gallery = Gallery(Path(config.gallery), data.image_set)
+        embeddings = gallery.embed(module, Path(config.cache_dir), Path(config.ckpt_path))
+        names = [str(path) for path in gallery.files.paths]
+        return Images(embeddings, gallery.files.__getitem__, names, None)
+    loader = data.split_dataloader(config.split)
+    split = data.image_set.splits[config.split]
+    with torch.inference_mode():
+        parts = [
+            module(batch.images.to(module.device)).cpu()
+            for batch in track(loader, f"embedding {len(split):,} images", transient=True)
+        ]
+    return Images(torch.cat(parts), lambda chosen: split[chosen].images, None, split.labels)
+
+
+def describe(
+    query: Proposition, images: Images, module: SubspaceModule, best: Tensor, scores: Tensor
+) -> list[dict[str, Any]]:
+    """A row for each of the best images (k,) with their scores (k,)."""
+    embeddings = images.embeddings[best]
+    probabilities = module.readout.score(embeddings, [query], "probability")[:, 0]
+    literals = module.readout.literal_probabilities(embeddings)
+    rows = []
+    for place, position in enumerate(best.tolist()):
+        row = {
+            "query": query.text,
+            "rank": place + 1,
+            "image": images.names[position] if images.names else position,
+            "score": float(scores[place]),
+            "probability": float(probabilities[place]),
+        }
+        if images.labels is not None:
+            truth = images.labels[position]
+            row["answers"] = bool(query.holds(truth.unsqueeze(0)))
+            row["literals"] = minterm_name(truth, module.literals)
+        named = zip(module.literals, literals[place].tolist(), strict=True)
+        rows.append(row | {f"p({name})": value for name, value in named})
+    return rows
+
+
+def print_table(query: Proposition, rows: Sequence[dict[str, Any]]) -> Table:
+    """The rows of a query for a terminal."""
+    table = Table(title=escape(query.text), title_justify="left")
+    headings = [key for key in rows[0] if key != "query" and not key.startswith("p(")]
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row[heading]) for heading in headings))
+    return table
+
+
+def write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write all rows as CSV and JSON."""
+    with (folder / "retrieval.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "retrieval.json").write_text(json.dumps(list(rows), indent=2) + "\n")
+
+
+def draw(path: Path, queries: Sequence[Proposition], images: Images, best: Tensor) -> None:
+    """A row of pictures for each query; where labels are known, wrong ones are crossed."""
+    captions, hits = [], []
+    for query, chosen in zip(queries, best.T, strict=True):
+        if images.labels is None:
+            captions.append("")
+            hits.append([True] * len(chosen))
+            continue
+        hits.append(query.holds(images.labels[chosen]).tolist())
+        captions.append(f"{sum(hits[-1])} of {len(chosen)} right")
+    texts = [query.text for query in queries]
+    pixels = [images.pixels(chosen) for chosen in best.T]
+    ranks = [range(1, len(best) + 1)] * len(queries)
+    retrieval_figure(texts, captions, pixels, ranks, hits).savefig(path, dpi=130)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "[red]no[/red]"
+    return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
+
+
+main = command("retrieve", text_keys=["ckpt_path", "query", "queries", "gallery"])(retrieve)
 
 if __name__ == "__main__":
     main()

@@ -119,7 +119,18 @@ BAD_INPUTS = {
     "evaluate hostile config": ("evaluate", ["ckpt_path=hostile.ckpt"], "which is refused"),
     "evaluate disguised config": ("evaluate", ["ckpt_path=disguised.ckpt"], "which is refused"),
     "evaluate other weights": ("evaluate", ["ckpt_path=mixed.ckpt"], "do not fit its config"),
-    "query missing": ("retrieve", ["ckpt_path={ckpt}"], "query is missing"),
+    "query missing": ("retrieve", ["ckpt_path={ckpt}"], "give either query="),
+    "queries from nowhere": ("retrieve", ["ckpt_path={ckpt}", "queries=no.txt"], "no.txt"),
+    "gallery nowhere": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=nowhere"],
+        "there is no folder nowhere",
+    ),
+    "retrieve on no device": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "device=tpu"],
+        "device must be cpu or cuda",
+    ),
     "query empty": ("retrieve", ["ckpt_path={ckpt}", "query="], "position 0"),
     "query of unknown literal": (
         "retrieve",

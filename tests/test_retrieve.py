@@ -1,9 +1,31 @@
+import csv
+import json
 import re
 from pathlib import Path
 
 import pytest
 from conftest import Run, run_command
 from PIL import Image
+
+from src.data.digits import Digits
+
+
+def retrieve(run: Run, folder: Path, *arguments: str) -> list[dict[str, str]]:
+    checkpoint = f"ckpt_path={run.checkpoint}"
+    result = run_command("retrieve", checkpoint, *arguments, f"hydra.run.dir={folder}")
+    assert result == (0, "")
+    with (folder / "retrieval.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def folder_of_digits(tmp_path: Path) -> Path:
+    """The test split as PNG files in two folders, in its order."""
+    for number, image in enumerate(Digits(split_seed=0).splits["test"].images):
+        path = tmp_path / "gallery" / f"part_{number // 200}" / f"{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(path)
+    return tmp_path / "gallery"
 
 
 @pytest.mark.parametrize(
@@ -12,22 +34,48 @@ from PIL import Image
 def test_ranks_images_and_draws_them(
     query: str, trained_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    result = run_command(
-        "retrieve",
-        f"ckpt_path={trained_run.checkpoint}",
-        f"query={query}",
-        "top_k=7",
-        f"hydra.run.dir={tmp_path / 'out'}",
-    )
-    assert result == (0, "")
+    written = retrieve(trained_run, tmp_path / "out", f"query={query}", "top_k=7")
     output = capsys.readouterr().out
     rows = re.findall(r"│ (\d+) +│ (\d+) +│ (\d\.\d+) +│ (\d\.\d+) +│ (yes|no)", output)
     assert [int(row[0]) for row in rows] == list(range(1, 8))
     scores = [float(row[2]) for row in rows]
     assert scores == sorted(scores, reverse=True)
     assert sum(row[4] == "yes" for row in rows) >= 6
+    assert [row["image"] for row in written] == [row[1] for row in rows]
+    assert all(0 <= float(row["p(even)"]) <= 1 for row in written)
     with Image.open(tmp_path / "out" / "retrieval.png") as image:
         assert image.width > image.height
+
+
+def test_a_folder_is_searched_as_the_split_that_it_holds(
+    trained_run: Run, folder_of_digits: Path, tmp_path: Path
+) -> None:
+    query = "query=even & ~prime"
+    split = retrieve(trained_run, tmp_path / "split", query, "top_k=20")
+    gallery = ["top_k=20", f"gallery={folder_of_digits}", f"cache_dir={tmp_path / 'cache'}"]
+    found = retrieve(trained_run, tmp_path / "found", query, *gallery)
+    assert [int(Path(row["image"]).stem) for row in found] == [int(row["image"]) for row in split]
+    for one, other in zip(split, found, strict=True):
+        assert float(one["score"]) == pytest.approx(float(other["score"]), abs=1e-6)
+    assert "answers" not in found[0]
+
+    (stored,) = (tmp_path / "cache").glob("embeddings-*.npy")
+    built = stored.stat().st_mtime_ns
+    retrieve(trained_run, tmp_path / "again", "query=prime", *gallery)
+    assert stored.stat().st_mtime_ns == built
+    next(folder_of_digits.rglob("*.png")).unlink()
+    retrieve(trained_run, tmp_path / "fewer", "query=prime", *gallery)
+    assert len(list((tmp_path / "cache").glob("embeddings-*.npy"))) == 2
+
+
+def test_several_queries_come_from_a_file(trained_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "queries.txt").write_text("prime & ~even\n\nsquare\n")
+    rows = retrieve(trained_run, tmp_path, f"queries={tmp_path / 'queries.txt'}", "top_k=3")
+    assert [row["query"] for row in rows] == ["prime & ~even"] * 3 + ["square"] * 3
+    records = json.loads((tmp_path / "retrieval.json").read_text())
+    assert [record["rank"] for record in records] == [1, 2, 3, 1, 2, 3]
+    alone = retrieve(trained_run, tmp_path / "alone", "query=square", "top_k=3")
+    assert [row["image"] for row in alone] == [row["image"] for row in rows[3:]]
 
 
 def test_help_explains_queries(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,8 @@ CHECKSUMS = {
     PARTITION: "d32c9cbf5e040fd4025c592c306e6668",
 }
 PARTITIONS = {"train": 0, "val": 1, "test": 2}
-TOP_ROWS = 40  # cut off before resizing: 178 x 218 becomes square
+ALIGNED_SIZE = (178, 218)  # width and height
+TOP_ROWS = 40  # cut off before resizing, which leaves a square
 
 Unlabelled = Literal["keep", "drop"]
 
@@ -74,7 +75,7 @@ class CelebA(ImageSet):
         )
         names, labels = read_attributes(attributes, self.literals)
         parts = read_partition(partition, names)
-        files = ImageFiles([images / name for name in names], self.image_shape, self._decode)
+        files = ImageFiles([images / name for name in names], self.image_shape, self.decode)
         settings = {"top_rows": TOP_ROWS}
         pixels = files.cached(self.root / "cache", settings) if self.cache else files
         wanted = labels.any(dim=1) if self.unlabelled == "drop" else torch.ones(len(labels)).bool()
@@ -100,8 +101,11 @@ class CelebA(ImageSet):
             "dataset=faces",
         )
 
-    def _decode(self, image: Image.Image) -> np.ndarray:
-        return crop_square(image, self.image_size)
+    def decode(self, image: Image.Image) -> np.ndarray:
+        """An aligned face without its top rows, scaled; any other picture as it is, its middle."""
+        if image.size == ALIGNED_SIZE:
+            return crop_square(image, self.image_size)
+        return super().decode(image)
 
 
 def crop_square(image: Image.Image, size: int) -> np.ndarray:

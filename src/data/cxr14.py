@@ -94,8 +94,7 @@ class ChestXray14(ImageSet):
                 f"{len(absent)} of {len(names)} images, such as {absent[0]}, are not in {folder}",
                 "unpack all image archives there",
             )
-        stored_shape = (1, self.image_size, self.image_size)  # normalisation repeats the channel
-        files = ImageFiles([places[name] for name in names], stored_shape, self._decode)
+        files = ImageFiles([places[name] for name in names], self.stored_shape, self.decode)
         pixels = files.cached(self.root / "cache", {"set": "cxr14"}) if self.cache else files
         patients = torch.tensor([int(rows[name]["Patient ID"]) for name in train_names])
         held_out = self._draw_patients(patients)
@@ -122,6 +121,10 @@ class ChestXray14(ImageSet):
             raise ValueError(f"unknown finding {', '.join(sorted(unknown))} in {FINDINGS}")
         return [name in present for name in self.literals]
 
-    def _decode(self, image: Image.Image) -> np.ndarray:
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        return (1, self.image_size, self.image_size)
+
+    def decode(self, image: Image.Image) -> np.ndarray:
         size = (self.image_size, self.image_size)
         return np.asarray(image.convert("L").resize(size, Image.Resampling.BILINEAR))[None]

@@ -8,7 +8,7 @@ complete; a lock lets one of several processes build while the others wait.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,14 @@ class ImageFiles:
             OSError: If a file is missing or the disk is full. Nothing is left behind.
         """
         name = fingerprint(self.paths, {"shape": list(self.shape), **settings})
-        target = folder / f"{name}.npy"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
-            if not self._is_complete(target):
-                self._build(target)
-        # Copy on write: torch takes writable arrays only, and nothing here writes.
-        return torch.from_numpy(np.load(target, mmap_mode="c"))
+        decoded = self._decode_all(f"decoding {len(self):,} images")
+        shape = (len(self), *self.shape)
+        return memory_mapped(folder / f"{name}.npy", shape, np.dtype(np.uint8), decoded)
+
+    def _decode_all(self, description: str) -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for start in track(range(0, len(self), CHUNK), description, transient=True):
+                yield from threads.map(self._read, self.paths[start : start + CHUNK])
 
     def _read(self, path: Path) -> np.ndarray:
         try:
@@ -91,28 +92,54 @@ class ImageFiles:
         assert pixels.dtype == np.uint8
         return pixels
 
-    def _is_complete(self, target: Path) -> bool:
-        try:
-            stored = np.load(target, mmap_mode="r")  # a file that is too short cannot be mapped
-        except (FileNotFoundError, ValueError, EOFError):
-            return False
-        return stored.shape == (len(self), *self.shape) and stored.dtype == np.uint8
 
-    def _build(self, target: Path) -> None:
-        partial = target.with_suffix(".partial")
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(self), *self.shape)}
-        chunks = range(0, len(self), CHUNK)
-        try:
-            with partial.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as threads:
-                np.lib.format.write_array_header_1_0(file, header)
-                for start in track(chunks, f"decoding {len(self):,} images", transient=True):
-                    for pixels in threads.map(self._read, self.paths[start : start + CHUNK]):
-                        file.write(pixels.tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+def memory_mapped(
+    target: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]
+) -> Tensor:
+    """An array in a memory-mapped file, written whole or not at all, and only if it is not there.
+
+    Args:
+        target: The file, `.npy`; its folder is made if need be.
+        shape, dtype: Of the array.
+        parts: What it is made of, in order; not asked for if the file is complete.
+
+    Raises:
+        OSError: If the disk is full. Nothing is left behind.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_suffix(".lock")):
+        if not _is_complete(target, shape, dtype):
+            _write(target, shape, dtype, parts)
+    # Copy on write: torch takes writable arrays only, and nothing here writes.
+    return torch.from_numpy(np.load(target, mmap_mode="c"))
+
+
+def _is_complete(target: Path, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    try:
+        stored = np.load(target, mmap_mode="r")  # a file that is too short cannot be mapped
+    except (FileNotFoundError, ValueError, EOFError):
+        return False
+    return stored.shape == shape and stored.dtype == dtype
+
+
+def _write(
+    target: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]
+) -> None:
+    partial = target.with_suffix(".partial")
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    try:
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in parts:
+                assert part.dtype == dtype
+                file.write(part.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        if not _is_complete(partial, shape, dtype):
+            raise ValueError(f"{target} would not hold an array of {shape}")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def fingerprint(paths: Sequence[Path], settings: Mapping[str, Any]) -> str:

@@ -7,7 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -115,6 +117,18 @@ class ImageSet:
     def load(self) -> Mapping[str, LabelledImages]:
         """Return the splits `train`, `val` and `test`."""
         raise NotImplementedError
+
+    @property
+    def stored_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of stored pixels; normalisation may repeat the channel."""
+        return self.image_shape
+
+    def decode(self, image: Image.Image) -> np.ndarray:
+        """Make any picture an image of this set: its middle, scaled: `stored_shape`, uint8."""
+        channels, height, width = self.stored_shape
+        upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+        fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
+        return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
     def augmentation(self) -> nn.Module:
         """What training images go through on the device, before normalisation; each by itself."""

@@ -1,11 +1,14 @@
 """Retrieval metrics for many queries at once, right for scores of any sign and with ties."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+CHUNK = 65536  # embeddings scored at a time: fits caches, and bounds the memory of a ranking
 
 
 def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
@@ -66,6 +69,34 @@ def top_k(scores: Tensor, k: int) -> Tensor:
         order = column[positions].sort(descending=True, stable=True).indices
         best.append(positions[order[:k]])
     return torch.stack(best, dim=1)
+
+
+def best_matches(
+    embeddings: Tensor, score: Callable[[Tensor], Tensor], k: int
+) -> tuple[Tensor, Tensor]:
+    """The k best of any number of embeddings for every query, exactly, a piece at a time.
+
+    Args:
+        embeddings: (N, D); may be memory-mapped, and is not held in memory.
+        score: Maps n embeddings (n, D) to scores (n, Q).
+        k: At least 1.
+
+    Returns:
+        Scores and positions, both (min(k, N), Q), best first; ties keep the order of the items.
+    """
+    scores = positions = None
+    for start in range(0, len(embeddings), CHUNK):
+        found = score(embeddings[start : start + CHUNK])
+        best = top_k(found, k)
+        found, best = found.gather(0, best), best + start
+        if scores is not None and positions is not None:
+            found, best = torch.cat([scores, found]), torch.cat([positions, best])
+            kept = top_k(found, k)
+            found, best = found.gather(0, kept), best.gather(0, kept)
+        scores, positions = found, best
+    if scores is None or positions is None:
+        raise ValueError("there is nothing to rank")
+    return scores, positions
 
 
 def precision_at_k(scores: Tensor, relevance: Tensor, k: int) -> Tensor:

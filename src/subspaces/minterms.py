@@ -133,7 +133,7 @@ class MintermSubspaces(MintermReadout):
         Raises:
             RuntimeError: If nothing was fitted.
         """
-        energies = self._energies(embeddings)
+        energies = self._energies(embeddings, self.directions)
         totals = energies.sum(dim=1, keepdim=True)
         uniform = (self.counts > 0).double() / (self.counts > 0).sum()
         return torch.where(totals > 0, energies / totals, uniform)
@@ -165,7 +165,9 @@ class MintermSubspaces(MintermReadout):
             RuntimeError: If nothing was fitted.
         """
         if kind == "sum":
-            return self._energies(embeddings) @ masks.double().T
+            needed = masks.bool().any(dim=0)
+            energies = self._energies(embeddings, self.directions[needed])
+            return energies @ masks[:, needed].double().T
         if kind == "projector":
             self._check_fitted()
             unit = normalize(embeddings.double(), dim=1)
@@ -175,10 +177,10 @@ class MintermSubspaces(MintermReadout):
             )
         raise ValueError(f"score must be sum or projector, not {kind!r}")
 
-    def _energies(self, embeddings: Tensor) -> Tensor:
-        """(u_m . x)^2, (N, M)."""
+    def _energies(self, embeddings: Tensor, directions: Tensor) -> Tensor:
+        """(u_m . x)^2 for n directions, (N, n)."""
         self._check_fitted()
-        return (normalize(embeddings.double(), dim=1) @ self.directions.T) ** 2
+        return (normalize(embeddings.double(), dim=1) @ directions.T) ** 2
 
     def _check_fitted(self) -> None:
         if not self.counts.any():

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
-from src.metrics.retrieval import average_precision, evaluate_retrieval, precision_at_k, top_k
+from src.metrics import retrieval
+from src.metrics.retrieval import (
+    average_precision,
+    best_matches,
+    evaluate_retrieval,
+    precision_at_k,
+    top_k,
+)
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/authors_reference.json").read_text())[
     "inference_case"
@@ -197,3 +204,25 @@ def test_queries_with_too_few_positives_are_counted_and_left_out() -> None:
     assert summary["queries_skipped"] == 1
     assert summary["map"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert summary["precision_at_2"] == pytest.approx(0.5)
+
+
+# Rankings of many
+
+
+@pytest.mark.parametrize("levels", [None, 2])
+@pytest.mark.parametrize("k", [1, 7, 200])
+def test_pieces_give_the_ranking_of_the_whole(
+    levels: int | None, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "CHUNK", 10)
+    embeddings = torch.from_numpy(random_scores(95, 3, levels, seed=0))
+    weights = torch.tensor([[1.0, 0, 0, -1], [0, 1, 0, 2], [0, 0, 1, 0.5]], dtype=torch.float64)
+    scores, positions = best_matches(embeddings, lambda piece: piece @ weights, k)
+    whole = embeddings @ weights
+    assert torch.equal(positions, top_k(whole, k))
+    assert torch.equal(scores, whole.gather(0, positions))
+
+
+def test_ranking_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to rank"):
+        best_matches(torch.zeros(0, 3), lambda piece: piece, 5)

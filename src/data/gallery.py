@@ -1,0 +1,68 @@
+"""Any folder of images as something to search in."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from src.data.files import ImageFiles, fingerprint, memory_mapped
+from src.data.images import ImageSet
+
+SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+BATCH_SIZE = 256
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All images in a folder and those below it, by name.
+
+    Raises:
+        ValueError: If there is no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ValueError(f"no images in {folder}: files that end in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+class Gallery:
+    """Images of a folder, as an image set's encoder wants them, and their embeddings.
+
+    Embeddings are computed once for a checkpoint and kept in a memory-mapped file.
+
+    Args:
+        folder: Searched with all folders below it.
+        image_set: Says how a picture becomes pixels.
+    """
+
+    def __init__(self, folder: Path, image_set: ImageSet) -> None:
+        self.files = ImageFiles(find_images(folder), image_set.stored_shape, image_set.decode)
+
+    def embed(self, encoder: nn.Module, cache: Path, checkpoint: Path) -> Tensor:
+        """Unit embeddings of all images, memory-mapped: (N, D), float32.
+
+        Args:
+            encoder: Maps images as stored to embeddings; in evaluation mode.
+            cache: Folder for the file.
+            checkpoint: What the encoder was loaded from: another one gives another file.
+        """
+        sample = self._embed_batch(encoder, torch.arange(1))
+        name = fingerprint([checkpoint, *self.files.paths], {"shape": list(self.files.shape)})
+        shape = (len(self.files), sample.shape[1])
+        parts = self._embed_all(encoder)
+        return memory_mapped(cache / f"embeddings-{name}.npy", shape, np.dtype(np.float32), parts)
+
+    def _embed_all(self, encoder: nn.Module) -> Iterator[np.ndarray]:
+        positions = torch.arange(len(self.files)).split(BATCH_SIZE)
+        for batch in track(positions, f"embedding {len(self.files):,} images", transient=True):
+            yield self._embed_batch(encoder, batch).numpy()
+
+    @torch.inference_mode()
+    def _embed_batch(self, encoder: nn.Module, positions: Tensor) -> Tensor:
+        device = next(encoder.parameters()).device
+        return normalize(encoder(self.files[positions].to(device)).float(), dim=1).cpu()
