@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from src.benchmarks import loaders, loss
+from src.benchmarks import loaders, loss, retrieval
 from src.benchmarks.table import markdown_table
 from src.cli import check_device, command
 from src.provenance import provenance
@@ -23,6 +23,7 @@ def benchmark(config: DictConfig) -> None:
             loaders,
             partial(loaders.measure_loaders, root=config.data_dir, **config.loaders),
         ),
+        "retrieval": (retrieval, partial(retrieval.measure_retrieval, **config.retrieval)),
     }
     if config.part not in parts:
         raise ValueError(f"part must be one of {', '.join(parts)}, not {config.part!r}")

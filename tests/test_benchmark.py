@@ -29,3 +29,11 @@ def test_loaders_are_compared_on_grey_images_and_on_jpegs(tmp_path: Path) -> Non
     assert len(record["rows"]) == 2
     for row in record["rows"]:
         assert row["speedup"] == pytest.approx(row["cached"] / row["torchvision"])
+
+
+def test_retrieval_gives_the_numbers_of_the_authors_procedure(tmp_path: Path) -> None:
+    record = measure(tmp_path, "retrieval", "retrieval.images=3000", "retrieval.galleries=[100000]")
+    queries, gallery = record["rows"]
+    assert queries["difference"] < 1e-9
+    assert gallery["ours_s"] > 0
+    assert gallery["peak_mb"] > 10

@@ -156,7 +156,11 @@ BAD_INPUTS = {
         "split must be one of train, val, test",
     ),
     "benchmark on no device": ("benchmark", ["device=tpu"], "device must be cpu or cuda"),
-    "benchmark of no part": ("benchmark", ["part=speed"], "part must be one of loss, loaders"),
+    "benchmark of no part": (
+        "benchmark",
+        ["part=speed"],
+        "part must be one of loss, loaders, retrieval",
+    ),
     "unknown protocol": (
         "train",
         ["protocol=author"],
