@@ -4,7 +4,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
@@ -33,9 +33,12 @@ def benchmark(config: DictConfig) -> None:
     what, measure = parts[config.part]
     rows = list(track(measure(device=config.device), "measuring", console=console, transient=True))
 
+    settings = OmegaConf.to_container(config[config.part])
     record = provenance() | {"device": config.device}
     stem = output_dir / config.part
-    stem.with_suffix(".json").write_text(json.dumps({"rows": rows} | record, indent=2) + "\n")
+    stem.with_suffix(".json").write_text(
+        json.dumps({"rows": rows, "settings": settings} | record, indent=2) + "\n"
+    )
     machine = f"{record['device']}: {record['run/hardware']}, PyTorch {record['run/version/torch']}"
     table = f"{markdown_table(what.COLUMNS, rows)}\n{what.CONDITIONS} {machine}.\n"
     stem.with_suffix(".md").write_text(table)

@@ -15,9 +15,17 @@ def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
     return instantiate(config.loader, image_set=image_set)
 
 
-def build_module(config: DictConfig, image_set: ImageSet, minterms: Tensor) -> SubspaceModule:
-    """Compose the module of a config for an image set with these minterms, (M, C)."""
-    encoder = instantiate(config.encoder, image_shape=image_set.image_shape)
+def build_module(
+    config: DictConfig, image_set: ImageSet, minterms: Tensor, from_checkpoint: bool
+) -> SubspaceModule:
+    """Compose the module of a config for an image set with these minterms, (M, C).
+
+    Pretrained weights are not looked for where a checkpoint will be loaded.
+    """
+    encoder_config = config.encoder.copy()
+    if from_checkpoint and "weights" in encoder_config:
+        encoder_config.weights = None
+    encoder = instantiate(encoder_config, image_shape=image_set.image_shape)
     return instantiate(
         config.module,
         encoder=encoder,
@@ -29,3 +37,16 @@ def build_module(config: DictConfig, image_set: ImageSet, minterms: Tensor) -> S
         minterms=minterms,
         batch_size=config.loader.batch_size,
     )
+
+
+def describe_run(
+    config: DictConfig, data: ImageDataModule, module: SubspaceModule
+) -> dict[str, int | str]:
+    """What its metrics are metrics of: keys under `run/`."""
+    return {
+        "run/seed": config.seed,
+        "run/data": type(data.image_set).__name__,
+        "run/test_images": len(data.image_set.splits["test"]),
+        "run/score": module.score_kind,
+        "run/protocol": config.protocol.name,
+    }

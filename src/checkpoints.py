@@ -20,14 +20,21 @@ from src.modules.subspace import SubspaceModule
 CONFIG_KEY = "config"
 ALLOWED_MODULES = ("src.", "torch.nn")
 PARTS = ("dataset", "loader", "encoder", "loss", "optimizer", "module")
-DECISIVE = ("seed", "trainer.max_epochs", "trainer.max_steps")  # for resuming, beside the parts
-# Said by `seed` already, or only about where images are kept and who cuts the batches.
+DECISIVE = (
+    "seed",
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.precision",
+    "trainer.limit_train_batches",
+)  # for resuming, beside the parts
+# Said by `seed` already, in the checkpoint, or only about where images are and who cuts batches.
 INDIFFERENT = (
     "loader.seed",
     "loader.workers",
     "loader.on_device",
     "dataset.root",
     "dataset.cache",
+    "encoder.weights",
 )
 
 
@@ -85,11 +92,9 @@ def load_checkpoint(
                 raise CheckpointError(f"{path}: its config asks for {target!r}, which is refused")
     if data_dir is not None and "root" in config.dataset:
         config.dataset.root = data_dir
-    if "weights" in config.encoder:
-        config.encoder.weights = None  # the checkpoint has them
     image_set = instantiate(config.dataset)
     state = checkpoint["state_dict"]
-    module = build_module(config, image_set, state["subspaces.minterms"])
+    module = build_module(config, image_set, state["subspaces.minterms"], from_checkpoint=True)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import RichProgressBar
 
+from src.build import describe_run
 from src.callbacks.report import Report
 from src.checkpoints import load_checkpoint
 from src.cli import command
@@ -23,7 +24,7 @@ def evaluate(config: DictConfig) -> None:
     trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run = {"run/seed": run_config.seed, "run/checkpoint": str(config.ckpt_path)}
+        run = describe_run(run_config, data, module) | {"run/checkpoint": str(config.ckpt_path)}
         write_metrics(output_dir, metrics, run)
         print_results(metrics, "test", output_dir)
 

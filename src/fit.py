@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from src.build import build_data, build_module
+from src.build import build_data, build_module, describe_run
 from src.checkpoints import SaveConfig, check_resumable, read_checkpoint
 from src.data.images import ImageSet
 from src.instantiate import instantiate
@@ -26,7 +26,9 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config, image_set)
     data.train_dataloader()  # say now, not after the model is built, if batches do not fit
-    module = build_module(config, image_set, data.minterms)
+    module = build_module(
+        config, image_set, data.minterms, from_checkpoint=config.ckpt_path is not None
+    )
     callbacks = [instantiate(callback) for callback in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
     trainer: pl.Trainer = instantiate(
@@ -58,14 +60,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
 
     if trainer.is_global_zero:
         results = {name: float(value) for name, value in metrics.items()}
-        run = {
-            "run/seed": config.seed,
-            "run/data": type(image_set).__name__,
-            "run/test_images": len(image_set.splits["test"]),
-            "run/score": module.score_kind,
-            "run/protocol": config.protocol.name,
-            "run/epochs": trainer.current_epoch,
-        }
+        run = describe_run(config, data, module) | {"run/epochs": trainer.current_epoch}
         if config.test:
             run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
         write_metrics(output_dir, results, run)

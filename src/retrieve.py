@@ -33,6 +33,10 @@ class Images(NamedTuple):
     labels: Tensor | None  # (N, C), of a split
 
 
+DRAWN_QUERIES, DRAWN_IMAGES = 10, 10
+
+
+@torch.inference_mode()
 def retrieve(config: DictConfig) -> None:
     """Rank images by propositions; print the best, draw them and write them down."""
     if not isinstance(config.top_k, int) or config.top_k < 1:
@@ -85,11 +89,10 @@ def open_images(config: DictConfig, data: ImageDataModule, module: SubspaceModul
         return Images(embeddings, gallery.files.__getitem__, names, None)
     loader = data.split_dataloader(config.split)
     split = data.image_set.splits[config.split]
-    with torch.inference_mode():
-        parts = [
-            module(batch.images.to(module.device)).cpu()
-            for batch in track(loader, f"embedding {len(split):,} images", transient=True)
-        ]
+    parts = [
+        module(batch.images.to(module.device)).cpu()
+        for batch in track(loader, f"embedding {len(split):,} images", transient=True)
+    ]
     return Images(torch.cat(parts), lambda chosen: split[chosen].images, None, split.labels)
 
 
@@ -139,7 +142,8 @@ def write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def draw(path: Path, queries: Sequence[Proposition], images: Images, best: Tensor) -> None:
-    """A row of pictures for each query; where labels are known, wrong ones are crossed."""
+    """Pictures of the first queries and their best images; wrong ones, if known, are crossed."""
+    queries, best = queries[:DRAWN_QUERIES], best[:DRAWN_IMAGES, :DRAWN_QUERIES]
     captions, hits = [], []
     for query, chosen in zip(queries, best.T, strict=True):
         if images.labels is None:

@@ -25,13 +25,6 @@ MAIN_COLUMNS = {
     "test/spectral/max_coherence": "largest coherence",
     "test/spectral/optimality_gap": "optimality gap",
 }
-QUERY_GROUPS = {
-    "positive": "positive",
-    "negated": "negated",
-    "depth_2": "depth 2",
-    "depth_3": "depth 3",
-    "depth_4": "depth 4",
-}
 RETRIEVAL_MEASURES = {"map": "mAP", "precision_at_10": "P@10"}
 
 Results = list[dict[str, Any]]
@@ -53,7 +46,8 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).resolve()
-        Console().print(f"sweep:   {folder}/sweep.md, retrieval.md, retrieval.png", soft_wrap=True)
+        names = (path.name for path in (*folder.glob("*.md"), *folder.glob("*.png")))
+        Console().print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)
 
 
 def write_tables(folder: Path, name: str) -> None:
@@ -74,26 +68,35 @@ def write_tables(folder: Path, name: str) -> None:
     conditions = _conditions(name, [result for results in settings.values() for result in results])
     _write(folder / "sweep", table, conditions)
 
-    retrieval = _retrieval_table(settings)
+    groups = _query_groups(settings)
+    retrieval = _retrieval_table(settings, groups)
     if retrieval:
-        _write(folder / "retrieval", retrieval, f"{_count_queries(settings)} {conditions}")
+        _write(folder / "retrieval", retrieval, f"{_count_queries(settings, groups)} {conditions}")
         figure = group_figure(
             [f"{row['setting']}, {row['score']}" for row in retrieval],
-            list(QUERY_GROUPS.values()),
-            [
-                [_number(row[f"mAP {group}"]) for group in QUERY_GROUPS.values()]
-                for row in retrieval
-            ],
-            [
-                [_number(row[f"mAP {group} std"]) for group in QUERY_GROUPS.values()]
-                for row in retrieval
-            ],
+            list(groups.values()),
+            [[_number(row[f"mAP {group}"]) for group in groups.values()] for row in retrieval],
+            [[_number(row[f"mAP {group} std"]) for group in groups.values()] for row in retrieval],
             "mAP",
         )
         figure.savefig(folder / "retrieval.png", dpi=130)
 
 
-def _retrieval_table(settings: Mapping[str, Results]) -> Table:
+def _query_groups(settings: Mapping[str, Results]) -> dict[str, str]:
+    """Names of the groups of queries that were asked, for keys and for headings."""
+    prefix = "test/retrieval/queries_depth_"
+    depths = {
+        int(key.removeprefix(prefix))
+        for results in settings.values()
+        for result in results
+        for key in result
+        if key.startswith(prefix)
+    }
+    groups = {"positive": "positive", "negated": "negated"}
+    return groups | {f"depth_{depth}": f"depth {depth}" for depth in sorted(depths)}
+
+
+def _retrieval_table(settings: Mapping[str, Results], groups: Mapping[str, str]) -> Table:
     table = []
     for setting, results in settings.items():
         finished = [result for result in results if "run/score" in result]
@@ -109,18 +112,18 @@ def _retrieval_table(settings: Mapping[str, Results]) -> Table:
             columns = {
                 f"{prefix}{measure}_{group}": f"{heading} {name}"
                 for measure, heading in RETRIEVAL_MEASURES.items()
-                for group, name in QUERY_GROUPS.items()
+                for group, name in groups.items()
             }
             row = {"setting": setting, "score": score, "n": str(len(finished))}
             table.append(row | _cells(finished, columns))
     return table
 
 
-def _count_queries(settings: Mapping[str, Results]) -> str:
+def _count_queries(settings: Mapping[str, Results], groups: Mapping[str, str]) -> str:
     """How many queries of each group count, over all settings."""
     counts = []
-    results = [result for group in settings.values() for result in group if result]
-    for group, name in QUERY_GROUPS.items():
+    results = [result for setting in settings.values() for result in setting if result]
+    for group, name in groups.items():
         asked, skipped = (
             sorted({int(result.get(f"test/retrieval/{key}_{group}") or 0) for result in results})
             for key in ("queries", "queries_skipped")

@@ -62,7 +62,7 @@ BAD_INPUTS = {
     "unknown label coding": (
         "train",
         ["module.label_coding=classes"],
-        "module.label_coding must be one of literals, minterms, not 'classes'",
+        "module.label_coding must be one of literals, minterms, captions, not 'classes'",
     ),
     "unknown score": ("train", ["module.score=max"], "is one of sum, projector, probability"),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
@@ -109,7 +109,12 @@ BAD_INPUTS = {
     ),
     "captions for another loss": (
         "train",
-        ["module.label_coding=captions", "module.readout=text"],
+        ["module.label_coding=captions"],
+        "module.label_coding=captions goes with loss=contrastive alone",
+    ),
+    "texts for another loss": (
+        "train",
+        ["module.readout=text"],
         "ContrastiveLoss goes with module.readout=text",
     ),
     "evaluate nothing": ("evaluate", [], "ckpt_path is missing: add ckpt_path=..."),

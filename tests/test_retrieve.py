@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Run, run_command
+from conftest import Run, run_command, train
 from PIL import Image
 
 from src.data.digits import Digits
@@ -47,10 +47,16 @@ def test_ranks_images_and_draws_them(
         assert image.width > image.height
 
 
+BASELINE = ("loss=cross_entropy", "module.readout=softmax", "encoder.embedding_dim=8")
+
+
+@pytest.mark.parametrize("overrides", [(), BASELINE])
 def test_a_folder_is_searched_as_the_split_that_it_holds(
-    trained_run: Run, folder_of_digits: Path, tmp_path: Path
+    overrides: tuple[str, ...], trained_run: Run, folder_of_digits: Path, tmp_path: Path
 ) -> None:
     query = "query=even & ~prime"
+    if overrides:
+        trained_run = train(tmp_path / "run", "logger=none", *overrides)
     split = retrieve(trained_run, tmp_path / "split", query, "top_k=20")
     gallery = ["top_k=20", f"gallery={folder_of_digits}", f"cache_dir={tmp_path / 'cache'}"]
     found = retrieve(trained_run, tmp_path / "found", query, *gallery)

@@ -49,17 +49,17 @@ def measure_retrieval(device: str, images: int, galleries: list[int]) -> Iterato
     labels, embeddings, subspaces = draw(images)
     queries = conjunctions(LITERALS, len(LITERALS))
     relevance = torch.stack([query.holds(labels) for query in queries], dim=1)
-    masks = subspaces.masks(queries)
-    moved, on_device = embeddings.to(device), subspaces.to(device)
+    masks, directions = subspaces.masks(queries), subspaces.directions.clone()
+    moved, answers = embeddings.to(device), relevance.to(device)
+    on_device = subspaces.to(device)
 
     def ours() -> Tensor:
-        results = evaluate_retrieval(on_device.score(moved, queries, "sum"), relevance, TOP_K)
+        results = evaluate_retrieval(on_device.score(moved, queries, "sum"), answers, TOP_K)
         asked = results.positives >= TOP_K
         return torch.stack([results.average_precision, results.precision_at_k])[:, asked]
 
     def authors() -> Tensor:
-        directions = subspaces.directions.cpu()
-        return as_the_authors(embeddings.double(), directions, masks.cpu(), relevance)
+        return as_the_authors(embeddings.double(), directions, masks, relevance)
 
     expected, theirs = timed(authors, repeats=3)
     actual, seconds = timed(ours, repeats=5)

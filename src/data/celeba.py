@@ -136,13 +136,15 @@ def read_attributes(path: Path, literals: Sequence[str]) -> tuple[list[str], Ten
         raise ValueError(
             f"{path} says {count.strip()} images and has {len(rows)} rows: fetch it again"
         )
-    table = [row.split() for row in rows]
-    for number, row in enumerate(table, start=3):
-        if len(row) != 1 + len(columns):
-            raise ValueError(f"{path}, line {number}: {len(row) - 1} values, not {len(columns)}")
-    chosen = [1 + columns.index(name) for name in literals]
-    labels = [[row[column] == "1" for column in chosen] for row in table]
-    return [row[0] for row in table], torch.tensor(labels)
+    chosen = [columns.index(name) for name in literals]
+    names, labels = [], torch.zeros(len(rows), len(literals), dtype=torch.bool)
+    for index, row in enumerate(rows):  # not all at once: 8 million words take half a gigabyte
+        name, *values = row.split()
+        if len(values) != len(columns):
+            raise ValueError(f"{path}, line {index + 3}: {len(values)} values, not {len(columns)}")
+        names.append(name)
+        labels[index] = torch.tensor([values[column] == "1" for column in chosen])
+    return names, labels
 
 
 def read_partition(path: Path, names: Sequence[str]) -> Tensor:

@@ -62,6 +62,7 @@ HAIR = {
     "Gray_Hair": "#a9a9a6",
 }
 WIDTH, HEIGHT = 178, 218
+DRAWING = 2  # raised when faces are drawn otherwise, so that older ones are not read
 
 Colour = str | tuple[int, ...]
 
@@ -90,7 +91,7 @@ class Faces(CelebA):
 
     @property
     def folder_name(self) -> str:
-        return f"faces-{self.number}-{self.split_seed}"
+        return f"faces-v{DRAWING}-{self.number}-{self.split_seed}"
 
     def draw(self) -> None:
         """Draw the faces, unless they are there."""

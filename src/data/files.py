@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 from torch import Tensor
 
+BROKEN = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 CHUNK = 512  # images decoded at a time: bounds the memory that a build takes
 
 
@@ -83,10 +84,12 @@ class ImageFiles:
     def _read(self, path: Path) -> np.ndarray:
         try:
             with Image.open(path) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise DamagedImageError(f"{path} has more than 8 bits a channel: convert it")
                 pixels = self.decode(image)
         except FileNotFoundError:
             raise
-        except (UnidentifiedImageError, OSError) as error:
+        except BROKEN as error:
             raise DamagedImageError(f"{path} is damaged ({error}): fetch it again") from error
         assert pixels.shape == self.shape
         assert pixels.dtype == np.uint8
@@ -143,9 +146,12 @@ def _write(
 
 
 def fingerprint(paths: Sequence[Path], settings: Mapping[str, Any]) -> str:
-    """Hash of names, sizes and times of files, and of settings."""
+    """Hash of names below their common folder, sizes and times of files, and of settings."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    folder = os.path.commonpath([path.parent for path in paths])
     for path in paths:
         status = path.stat()
-        digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}\n".encode()
+        )
     return digest.hexdigest()[:16]

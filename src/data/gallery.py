@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from src.data.files import ImageFiles, fingerprint, memory_mapped
 from src.data.images import ImageSet
@@ -24,7 +23,11 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    )
     if not found:
         raise ValueError(f"no images in {folder}: files that end in {', '.join(sorted(SUFFIXES))}")
     return found
@@ -44,7 +47,7 @@ class Gallery:
         self.files = ImageFiles(find_images(folder), image_set.stored_shape, image_set.decode)
 
     def embed(self, encoder: nn.Module, cache: Path, checkpoint: Path) -> Tensor:
-        """Unit embeddings of all images, memory-mapped: (N, D), float32.
+        """Embeddings of all images, memory-mapped: (N, D), float32.
 
         Args:
             encoder: Maps images as stored to embeddings; in evaluation mode.
@@ -52,7 +55,8 @@ class Gallery:
             checkpoint: What the encoder was loaded from: another one gives another file.
         """
         sample = self._embed_batch(encoder, torch.arange(1))
-        name = fingerprint([checkpoint, *self.files.paths], {"shape": list(self.files.shape)})
+        settings = {"shape": list(self.files.shape), "model": fingerprint([checkpoint], {})}
+        name = fingerprint(self.files.paths, settings)
         shape = (len(self.files), sample.shape[1])
         parts = self._embed_all(encoder)
         return memory_mapped(cache / f"embeddings-{name}.npy", shape, np.dtype(np.float32), parts)
@@ -65,4 +69,4 @@ class Gallery:
     @torch.inference_mode()
     def _embed_batch(self, encoder: nn.Module, positions: Tensor) -> Tensor:
         device = next(encoder.parameters()).device
-        return normalize(encoder(self.files[positions].to(device)).float(), dim=1).cpu()
+        return encoder(self.files[positions].to(device)).float().cpu()

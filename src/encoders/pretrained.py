@@ -63,7 +63,7 @@ class Pretrained(Encoder):
                 pretrained_cfg_overlay=None if weights in (None, HUB) else {"file": weights},
             )
         except Exception as error:  # each hub and file format has errors of its own
-            first_line = str(error).splitlines()[0]
+            first_line = (str(error) or type(error).__name__).splitlines()[0]
             raise ValueError(
                 f"no weights of {model} from {weights} ({first_line}): give a file of them "
                 "(encoder.weights=FILE), or null for random ones"

@@ -18,7 +18,7 @@ class TextEncoder(nn.Module):
         max_words: Of a sentence.
     """
 
-    def __init__(self, words: Sequence[str], embedding_dim: int, max_words: int = 256) -> None:
+    def __init__(self, words: Sequence[str], embedding_dim: int, max_words: int = 1024) -> None:
         super().__init__()
         self.index = {word: number for number, word in enumerate(words, start=1)}  # 0 pads
         self.max_words = max_words

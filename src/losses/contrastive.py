@@ -4,9 +4,11 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.distributed.nn.functional import all_gather
 from torch.nn.functional import cross_entropy, normalize
 
-INITIAL_TEMPERATURE, MAX_SCALE = 0.07, 100.0  # as CLIP starts and clips
+INITIAL_TEMPERATURE, MAX_SCALE = 0.07, 100.0  # as CLIP's
 
 
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
@@ -34,7 +36,11 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Te
 
 
 class ContrastiveLoss(nn.Module):
-    """`contrastive_loss` with a learned temperature, starting at 0.07."""
+    """`contrastive_loss` with a learned temperature, starting at 0.07.
+
+    With `torch.distributed` initialised it is the loss of the global batch: every process holds its
+    pairs against those of all. Averaging gradients over processes gives those of one process.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +48,9 @@ class ContrastiveLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, texts: Tensor) -> Tensor:
         """Embeddings of images and of their texts, both (N, D), to a scalar."""
+        if dist.is_initialized():  # with gradients, from and to all processes
+            embeddings = torch.cat(all_gather(embeddings))
+            texts = torch.cat(all_gather(texts))
         return contrastive_loss(embeddings, texts, self.scale())
 
     def scale(self) -> Tensor:

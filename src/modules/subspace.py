@@ -305,7 +305,7 @@ class SubspaceModule(pl.LightningModule):
     def _log_metrics(self, stage: str, metrics: dict[str, float]) -> None:
         # Values come from all processes together already; sync_dist is what Lightning asks for.
         values: dict[str, Any] = {
-            f"{stage}/{name}": torch.tensor(value, dtype=torch.float64)
+            f"{stage}/{name}": torch.tensor(value, dtype=torch.float64, device=self.device)
             for name, value in metrics.items()
         }
         self.log_dict(values, sync_dist=True)
@@ -323,6 +323,8 @@ def _check_number_of_queries(num_literals: int, max_query_literals: int) -> None
 
 def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding) -> None:
     """These losses train one readout each, and no other loss trains those."""
+    if label_coding == "captions" and not isinstance(loss, ContrastiveLoss):
+        raise ValueError("module.label_coding=captions goes with loss=contrastive alone")
     wanted = {
         nn.CrossEntropyLoss: ("softmax", "minterms"),
         nn.BCEWithLogitsLoss: ("sigmoid", "literals"),

@@ -64,16 +64,22 @@ def captions(labels: Tensor, literals: Sequence[str], absent: float) -> list[str
     truth = labels.bool().cpu()
     mentioned = truth | (torch.rand(truth.shape) < absent)
     orders = torch.rand(truth.shape).argsort(dim=1).tolist()
+    texts = []
+    for row, said, order in zip(truth.tolist(), mentioned.tolist(), orders, strict=True):
+        words = [
+            phrase(literals[column]) if row[column] else f"not {phrase(literals[column])}"
+            for column in order
+            if said[column]
+        ]
+        texts.append(_caption(words))
+    return texts
+
+
+def minterm_captions(minterms: Tensor, literals: Sequence[str]) -> list[str]:
+    """Describe minterms (M, C) by what is there, in the order of the literals: (M,)."""
     return [
-        FRAME.format(
-            " and ".join(
-                phrase(literals[column]) if row[column] else f"not {phrase(literals[column])}"
-                for column in order
-                if said[column]
-            )
-            or "anything"
-        )
-        for row, said, order in zip(truth.tolist(), mentioned.tolist(), orders, strict=True)
+        _caption([phrase(name) for name, value in zip(literals, row, strict=True) if value])
+        for row in minterms.tolist()
     ]
 
 
@@ -83,6 +89,10 @@ def vocabulary(literals: Sequence[str]) -> list[str]:
     words = [*FRAME.replace("{}", "").split(), *logic.split()]
     words += [word for literal in literals for word in phrase(literal).split()]
     return list(dict.fromkeys(words))
+
+
+def _caption(words: Sequence[str]) -> str:
+    return FRAME.format(" and ".join(words) or "anything")
 
 
 def _is_short(said: str) -> bool:

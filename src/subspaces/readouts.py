@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
-from src.subspaces.prompts import captions, prompt
+from src.subspaces.prompts import minterm_captions, prompt
 from src.subspaces.propositions import Proposition
 
 
@@ -149,7 +149,7 @@ class TextReadout(MintermReadout):
 
     def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
         """Softmax over the captions of minterms, which name what is there: (N, M)."""
-        texts = captions(self.minterms, self.literals, absent=0.0)
+        texts = minterm_captions(self.minterms, self.literals)
         return (self.scale().double() * self._similarities(embeddings, texts)).softmax(dim=1)
 
     def literal_probabilities(self, embeddings: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from src.data.celeba import ATTRIBUTES, CHECKSUMS, IMAGES, PARTITION, CelebA, crop_square
-from src.data.faces import COLUMNS, Faces, write_faces
+from src.data.faces import COLUMNS, DRAWING, Faces, write_faces
 from src.data.files import DamagedImageError, ImageFiles
 from src.data.missing import MissingDataError
 
@@ -236,14 +236,14 @@ def test_decoding_refuses_what_is_no_image(tmp_path: Path) -> None:
 def test_faces_are_drawn_once_whole_and_the_same_again(tmp_path: Path) -> None:
     Faces(30, 0, str(tmp_path), **SETTINGS).load()
     left = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
-    assert left == {"faces-30-0", "cache"}
-    _, columns, *rows = attribute_rows_of(tmp_path / "faces-30-0")
+    assert left == {f"faces-v{DRAWING}-30-0", "cache"}
+    _, columns, *rows = attribute_rows_of(tmp_path / f"faces-v{DRAWING}-30-0")
     assert columns == list(COLUMNS)
     assert len(columns) == 40
     assert len(rows) == 30
     write_faces(tmp_path / "again", 30, seed=0)
     for path in (tmp_path / "again" / IMAGES).iterdir():
-        first = (tmp_path / "faces-30-0" / IMAGES / path.name).read_bytes()
+        first = (tmp_path / f"faces-v{DRAWING}-30-0" / IMAGES / path.name).read_bytes()
         assert path.read_bytes() == first
 
 

@@ -1,12 +1,15 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torchvision.transforms import v2
 
 from src.data.celeba import CelebA
 from src.data.digits import Digits
+from src.data.files import DamagedImageError, ImageFiles, fingerprint
 from src.data.gallery import find_images
 
 
@@ -47,3 +50,27 @@ def test_aligned_faces_lose_their_top_rows() -> None:
     face = Image.fromarray(generator.integers(0, 256, (218, 178, 3), dtype=np.uint8))
     expected = v2.Compose([v2.Resize(40), v2.PILToTensor()])(face.crop((0, 40, 178, 218)))
     assert np.array_equal(CelebA("", 40, "keep", cache=True).decode(face), expected.numpy())
+
+
+def test_files_that_no_picture_can_be_read_from_are_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "broken.png")
+    content = (tmp_path / "broken.png").read_bytes()
+    (tmp_path / "broken.png").write_bytes(content[:37] + b"\xff" * 8 + content[45:])
+    Image.fromarray(noise.astype(np.uint16) * 200).save(tmp_path / "deep.png")
+    for name, message in (("broken", "is damaged"), ("deep", "more than 8 bits")):
+        digits = Digits(split_seed=0)
+        files = ImageFiles([tmp_path / f"{name}.png"], digits.stored_shape, digits.decode)
+        with pytest.raises(DamagedImageError, match=rf"{name}\.png .*{message}"):
+            files[torch.tensor([0])]
+
+
+def test_files_that_change_places_are_other_files(tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "1.png" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(path.parent.name.encode())
+        os.utime(path, (0, 0))
+    before = fingerprint(paths, {})
+    assert fingerprint(paths, {}) == before
+    assert fingerprint(paths[::-1], {}) != before

@@ -1,8 +1,11 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch import distributed as dist
+from torch import multiprocessing as mp
 
 from src.losses.contrastive import ContrastiveLoss, contrastive_loss
 
@@ -65,3 +68,32 @@ def test_temperature_starts_as_clips_and_is_clipped() -> None:
     torch.testing.assert_close(
         loss(images, texts).double(), contrastive_loss(images, texts, 100.0), check_dtype=False
     )
+
+
+def loss_and_gradients(images: Tensor, texts: Tensor) -> list[Tensor]:
+    """The loss of linear encoders of images and texts, and the gradients of their weights."""
+    weights = [torch.eye(5, dtype=torch.float64).requires_grad_() for _ in range(2)]
+    loss = ContrastiveLoss().double()
+    value = loss(images @ weights[0], texts @ weights[1])
+    value.backward()
+    return [value.detach(), *(weight.grad for weight in weights if weight.grad is not None)]
+
+
+def worker(rank: int, directory: Path) -> None:
+    torch.set_num_threads(1)
+    init = (directory / "init").as_uri()
+    dist.init_process_group("gloo", init_method=init, rank=rank, world_size=2)
+    images, texts = pairs(8, 5)
+    torch.save(loss_and_gradients(images[rank::2], texts[rank::2]), directory / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
+    mp.spawn(worker, args=(tmp_path,), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    for one, other, expected in zip(first, second, loss_and_gradients(*pairs(8, 5)), strict=True):
+        torch.testing.assert_close((one + other) / 2, expected)
+    torch.testing.assert_close(first[0], second[0])
+    images, texts = pairs(8, 5)
+    alone = loss_and_gradients(images[::2], texts[::2])[0]
+    assert abs(float(alone - first[0])) > 0.1
