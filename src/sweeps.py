@@ -42,7 +42,7 @@ class SweepTable(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
-            write_tables(Path(config.hydra.sweep.dir), config.name)
+            write_tables(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).resolve()
@@ -50,22 +50,26 @@ class SweepTable(Callback):
         Console().print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)
 
 
-def write_tables(folder: Path, name: str) -> None:
+def write_tables(folder: Path) -> None:
     """Read the results of all jobs below a folder and write its tables."""
-    settings: dict[str, Results] = {}
+    jobs: list[tuple[set[str], dict[str, Any]]] = []
     for job in sorted(folder.glob("*/.hydra/overrides.yaml")):
-        overrides = sorted(str(override) for override in OmegaConf.load(job))
-        setting = ", ".join(item for item in overrides if not item.startswith("seed=")) or "default"
+        overrides = {str(override) for override in OmegaConf.load(job)}
         metrics = job.parent.parent / "metrics.json"
         results = json.loads(metrics.read_text()) if metrics.exists() else {}
-        settings.setdefault(setting, []).append(results)
+        jobs.append(({item for item in overrides if not item.startswith("seed=")}, results))
+    common = set.intersection(*(overrides for overrides, _ in jobs))
+    settings: dict[str, Results] = {}
+    for overrides, result in jobs:
+        setting = ", ".join(sorted(overrides - common)) or "as below"
+        settings.setdefault(setting, []).append(result)
 
     table = []
     for setting, results in settings.items():
         finished = [result for result in results if result]
         row = {"setting": setting, "n": str(len(finished))} | _cells(finished, MAIN_COLUMNS)
         table.append(row | {"unfinished": str(len(results) - len(finished))})
-    conditions = _conditions(name, [result for results in settings.values() for result in results])
+    conditions = _conditions(common, [result for _, result in jobs])
     _write(folder / "sweep", table, conditions)
 
     groups = _query_groups(settings)
@@ -149,10 +153,10 @@ def _number(cell: str) -> float:
     return float(cell or "nan")
 
 
-def _conditions(name: str, results: Results) -> str:
+def _conditions(common: set[str], results: Results) -> str:
     finished = [result for result in results if result]
     conditions = {
-        "Run": [name],
+        "All with": sorted(common),
         "Data": sorted(
             {f"{result['run/data']} ({result['run/test_images']:,})" for result in finished}
         ),
@@ -163,7 +167,9 @@ def _conditions(name: str, results: Results) -> str:
         "PyTorch": sorted({result["run/version/torch"] for result in finished}),
         "Commit": sorted({result["run/commit"] for result in finished}),
     }
-    notes = [f"{key}: {', '.join(map(str, values))}" for key, values in conditions.items()]
+    notes = [
+        f"{key}: {', '.join(map(str, values))}" for key, values in conditions.items() if values
+    ]
     shown = "Mean ± standard deviation over n seeds, on the test split (its images in brackets)."
     return f"{shown}\n{'. '.join(notes)}."
 
