@@ -197,8 +197,8 @@ def test_other_loggers_write_their_files(logger: str, pattern: str, tmp_path: Pa
 def test_neither_workers_nor_the_place_of_images_change_the_weights(
     trained_run: Run, tmp_path: Path
 ) -> None:
-    for override in ("loader.on_device=true", "loader.workers=2"):
-        again = train(tmp_path / override, "logger=none", override)
+    for number, override in enumerate(("loader.on_device=true", "loader.workers=2")):
+        again = train(tmp_path / str(number), "logger=none", override)
         assert_same_weights(trained_run.checkpoint, again.checkpoint)
 
 
