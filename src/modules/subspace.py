@@ -211,9 +211,6 @@ class SubspaceModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.test_results = self._evaluate("test")
 
-    def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        return self(batch.images)
-
     def _build_readout(self, kind: Readout) -> MintermReadout:
         minterms = self.subspaces.minterms
         if kind == "softmax":
@@ -235,13 +232,11 @@ class SubspaceModule(pl.LightningModule):
 
         retrieval = evaluate_retrieval(self.score(embeddings, self.queries), relevance, TOP_K)
         correct = (readout.predict(embeddings) == labels).all(dim=1)
-        literal_auprc = average_precision(readout.literal_probabilities(embeddings), labels)
+        literals = readout.literal_probabilities(embeddings)
         metrics = {
             "minterm_accuracy": float(correct.double().mean()),
-            "literal_auprc": float(literal_auprc.nanmean()),
-            "calibration/literals": calibration_error(
-                readout.literal_probabilities(embeddings), labels
-            ),
+            "literal_auprc": float(average_precision(literals, labels).nanmean()),
+            "calibration/literals": calibration_error(literals, labels),
             "calibration/propositions": calibration_error(
                 readout.score(embeddings, self.queries, "probability"), relevance
             ),
