@@ -16,6 +16,7 @@ from torch import Tensor
 
 from src.checkpoints import load_checkpoint
 from src.cli import check_device, command
+from src.data.files import StoredRows
 from src.data.gallery import Gallery
 from src.figures import minterm_name, retrieval_figure
 from src.metrics.retrieval import best_matches
@@ -27,7 +28,7 @@ from src.subspaces.propositions import Proposition
 class Images(NamedTuple):
     """What is searched: a split, whose labels are known, or a folder."""
 
-    embeddings: Tensor  # (N, D), on the CPU
+    embeddings: Tensor | StoredRows  # (N, D), on the CPU
     pixels: Any  # maps positions (n,) to images (n, channels, height, width), uint8
     names: Sequence[str] | None  # (N,), paths of a folder
     labels: Tensor | None  # (N, C), of a split

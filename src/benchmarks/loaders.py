@@ -35,7 +35,7 @@ CONDITIONS = (
 )
 
 
-def measure_loaders(device: str, root: str, epochs: int, faces: int) -> Iterator[Row]:
+def measure(device: str, root: str, epochs: int, faces: int) -> Iterator[Row]:
     """One row for FashionMNIST, one for JPEG faces.
 
     Args:

@@ -86,7 +86,7 @@ def measure_size(size: Size, device: str, seconds: float) -> Row:
     return row
 
 
-def measure_loss(device: str, seconds: float, sizes: Sequence[Size]) -> Iterator[Row]:
+def measure(device: str, seconds: float, sizes: Sequence[Size]) -> Iterator[Row]:
     """One row for every size.
 
     Args:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from src.benchmarks.table import Row
+from src.data.files import StoredRows
 from src.metrics.retrieval import best_matches, evaluate_retrieval
 from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
 from src.subspaces.propositions import Proposition, conjunctions
@@ -34,11 +35,11 @@ COLUMNS = {
 CONDITIONS = (
     f"Drawn labels about as frequent as CelebA's, embeddings of {DIM} dimensions around orthogonal "
     "minterms. As the authors: one projector, one sort and scikit-learn's AP a query, in float64. "
-    "Times are medians; galleries are memory-mapped and were read once before."
+    "Times are medians; galleries are in files that were read once before."
 )
 
 
-def measure_retrieval(device: str, images: int, galleries: list[int]) -> Iterator[Row]:
+def measure(device: str, images: int, galleries: list[int]) -> Iterator[Row]:
     """One row for all queries on a test split, one for each gallery.
 
     Args:
@@ -48,7 +49,7 @@ def measure_retrieval(device: str, images: int, galleries: list[int]) -> Iterato
     """
     labels, embeddings, subspaces = draw(images)
     queries = conjunctions(LITERALS, len(LITERALS))
-    relevance = torch.stack([query.holds(labels) for query in queries], dim=1)
+    relevance = torch.stack([query.holds(labels) for query in queries]).T
     masks, directions = subspaces.masks(queries), subspaces.directions.clone()
     moved, answers = embeddings.to(device), relevance.to(device)
     on_device = subspaces.to(device)
@@ -133,7 +134,7 @@ def search(path: Path) -> tuple[float, float]:
     """Median seconds of a query, and the peak memory of this process in MB."""
     subspaces = draw(20_000)[2]
     query = [Proposition(QUERY, LITERALS)]
-    embeddings = torch.from_numpy(np.load(path, mmap_mode="c"))
+    embeddings = StoredRows(path)
 
     def rank() -> Tensor:
         return best_matches(embeddings, lambda piece: subspaces.score(piece, query, "sum"), TOP_K)[

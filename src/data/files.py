@@ -74,7 +74,10 @@ class ImageFiles:
         name = fingerprint(self.paths, {"shape": list(self.shape), **settings})
         decoded = self._decode_all(f"decoding {len(self):,} images")
         shape = (len(self), *self.shape)
-        return memory_mapped(folder / f"{name}.npy", shape, np.dtype(np.uint8), decoded)
+        target = folder / f"{name}.npy"
+        write_once(target, shape, np.dtype(np.uint8), decoded)
+        # Copy on write: torch takes writable arrays only, and nothing here writes.
+        return torch.from_numpy(np.load(target, mmap_mode="c"))
 
     def _decode_all(self, description: str) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -96,10 +99,34 @@ class ImageFiles:
         return pixels
 
 
-def memory_mapped(
+class StoredRows:
+    """Rows of an array in a file, mapped only while a slice of them is used.
+
+    A file of any size is gone through in the memory of a slice.
+
+    Args:
+        path: Of an `.npy` file, (N, ...).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shape = self._map().shape
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """The rows of a slice, or at positions (n,)."""
+        return torch.from_numpy(self._map()[rows])
+
+    def _map(self) -> np.ndarray:
+        return np.load(self.path, mmap_mode="c")
+
+
+def write_once(
     target: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]
-) -> Tensor:
-    """An array in a memory-mapped file, written whole or not at all, and only if it is not there.
+) -> None:
+    """Write an array into a file, whole or not at all, and only if it is not there.
 
     Args:
         target: The file, `.npy`; its folder is made if need be.
@@ -113,8 +140,6 @@ def memory_mapped(
     with FileLock(target.with_suffix(".lock")):
         if not _is_complete(target, shape, dtype):
             _write(target, shape, dtype, parts)
-    # Copy on write: torch takes writable arrays only, and nothing here writes.
-    return torch.from_numpy(np.load(target, mmap_mode="c"))
 
 
 def _is_complete(target: Path, shape: tuple[int, ...], dtype: np.dtype) -> bool:

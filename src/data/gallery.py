@@ -8,7 +8,7 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from src.data.files import ImageFiles, fingerprint, memory_mapped
+from src.data.files import ImageFiles, StoredRows, fingerprint, write_once
 from src.data.images import ImageSet
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
@@ -36,7 +36,7 @@ def find_images(folder: Path) -> list[Path]:
 class Gallery:
     """Images of a folder, as an image set's encoder wants them, and their embeddings.
 
-    Embeddings are computed once for a checkpoint and kept in a memory-mapped file.
+    Embeddings are computed once for a checkpoint and kept in a file.
 
     Args:
         folder: Searched with all folders below it.
@@ -46,8 +46,8 @@ class Gallery:
     def __init__(self, folder: Path, image_set: ImageSet) -> None:
         self.files = ImageFiles(find_images(folder), image_set.stored_shape, image_set.decode)
 
-    def embed(self, encoder: nn.Module, cache: Path, checkpoint: Path) -> Tensor:
-        """Embeddings of all images, memory-mapped: (N, D), float32.
+    def embed(self, encoder: nn.Module, cache: Path, checkpoint: Path) -> StoredRows:
+        """Embeddings of all images, in a file: (N, D), float32.
 
         Args:
             encoder: Maps images as stored to embeddings; in evaluation mode.
@@ -59,7 +59,9 @@ class Gallery:
         name = fingerprint(self.files.paths, settings)
         shape = (len(self.files), sample.shape[1])
         parts = self._embed_all(encoder)
-        return memory_mapped(cache / f"embeddings-{name}.npy", shape, np.dtype(np.float32), parts)
+        target = cache / f"embeddings-{name}.npy"
+        write_once(target, shape, np.dtype(np.float32), parts)
+        return StoredRows(target)
 
     def _embed_all(self, encoder: nn.Module) -> Iterator[np.ndarray]:
         positions = torch.arange(len(self.files)).split(BATCH_SIZE)

@@ -2,13 +2,21 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 CHUNK = 65536  # embeddings scored at a time: fits caches, and bounds the memory of a ranking
+
+
+class Embeddings(Protocol):
+    """Rows (N, D), in memory or in a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Tensor: ...
 
 
 def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
@@ -40,15 +48,13 @@ def _average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
     ordered = bits ^ ((bits >> 63) & np.int64(2**63 - 1))  # integers in the order of the scores
     ordered = np.sort((ordered & ~np.int64(1)) | relevant)
     levels = ordered >> 1
-    starts = np.concatenate(([0], np.flatnonzero(levels[1:] != levels[:-1]) + 1))  # of ties
-    hits_below = np.concatenate(([0], np.cumsum(ordered & 1)))
-    total = hits_below[-1]
-    if total == 0:
+    found = levels[np.flatnonzero(ordered & 1)]  # scores of the relevant items
+    if not len(found):
         return float("nan")
-    hits_from = total - hits_below[starts]
-    hits_of_tie = hits_from - np.concatenate((hits_from[1:], [0]))
-    precision = hits_from / (len(scores) - starts)
-    return float((hits_of_tie * precision).sum() / total)
+    # Precision at the threshold of every relevant item: searchsorted counts what is below.
+    hits = len(found) - np.searchsorted(found, found)
+    items = len(levels) - np.searchsorted(levels, found)
+    return float((hits / items).mean())
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
@@ -72,12 +78,12 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 def best_matches(
-    embeddings: Tensor, score: Callable[[Tensor], Tensor], k: int
+    embeddings: Embeddings, score: Callable[[Tensor], Tensor], k: int
 ) -> tuple[Tensor, Tensor]:
     """The k best of any number of embeddings for every query, exactly, a piece at a time.
 
     Args:
-        embeddings: (N, D); may be memory-mapped, and is not held in memory.
+        embeddings: (N, D), asked for a piece at a time.
         score: Maps n embeddings (n, D) to scores (n, Q).
         k: At least 1.
 

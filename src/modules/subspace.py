@@ -228,7 +228,7 @@ class SubspaceModule(pl.LightningModule):
         self.collector.reset()
         embeddings, labels, _ = collected
         subspaces, readout = self.subspaces, self.readout
-        relevance = torch.stack([query.holds(labels) for query in self.queries], dim=1)
+        relevance = torch.stack([query.holds(labels) for query in self.queries]).T
 
         retrieval = evaluate_retrieval(self.score(embeddings, self.queries), relevance, TOP_K)
         correct = (readout.predict(embeddings) == labels).all(dim=1)

@@ -167,7 +167,8 @@ class MintermSubspaces(MintermReadout):
         if kind == "sum":
             needed = masks.bool().any(dim=0)
             energies = self._energies(embeddings, self.directions[needed])
-            return energies @ masks[:, needed].double().T
+            # Queries as rows in memory, since each is ranked by itself
+            return (masks[:, needed].double() @ energies.T).T
         if kind == "projector":
             self._check_fitted()
             unit = normalize(embeddings.double(), dim=1)
