@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from src.benchmarks.table import Row
-from src.data.files import StoredRows
-from src.metrics.retrieval import best_matches, evaluate_retrieval
+from src.data.files import StoredRows, write_once
+from src.metrics.retrieval import CHUNK, best_matches, evaluate_retrieval
 from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
 from src.subspaces.propositions import Proposition, conjunctions
 
@@ -75,7 +75,7 @@ def measure(device: str, images: int, galleries: list[int]) -> Iterator[Row]:
     for number in galleries:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "embeddings.npy"
-            write_gallery(path, number)
+            write_once(path, (number, DIM), np.dtype(np.float32), gallery_parts(number))
             context = get_context("spawn")  # peak memory is that of a process
             with context.Pool(1) as pool:
                 elapsed, peak = pool.apply(search, (path,))
@@ -120,14 +120,12 @@ def as_the_authors(
     return torch.tensor(results).T
 
 
-def write_gallery(path: Path, number: int) -> None:
-    """Write unit embeddings as a gallery keeps them, a piece at a time."""
-    file = np.lib.format.open_memmap(path, "w+", np.float32, (number, DIM))
+def gallery_parts(number: int) -> Iterator[np.ndarray]:
+    """Unit embeddings of a gallery, a piece at a time."""
     generator = torch.Generator().manual_seed(0)
-    for start in range(0, number, 1_000_000):
-        piece = torch.randn(min(1_000_000, number - start), DIM, generator=generator)
-        file[start : start + len(piece)] = normalize(piece, dim=1).numpy()
-    file.flush()
+    for start in range(0, number, CHUNK):
+        piece = torch.randn(min(CHUNK, number - start), DIM, generator=generator)
+        yield normalize(piece, dim=1).numpy()
 
 
 def search(path: Path) -> tuple[float, float]:
