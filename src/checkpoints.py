@@ -154,6 +154,11 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         ) from error
     if not isinstance(checkpoint, dict) or not {CONFIG_KEY, "state_dict"} <= checkpoint.keys():
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no config")
+    missing = [part for part in PARTS if part not in checkpoint[CONFIG_KEY]]
+    if missing:
+        raise CheckpointError(
+            f"{path} was written by another version of this project: its config has no {missing[0]}"
+        )
     return checkpoint
 
 

@@ -10,7 +10,12 @@ from torch import Tensor
 
 from src.subspaces.propositions import Proposition
 
-FRAME = "a picture of something that is {}"
+FRAMES = (
+    "a picture of something that is {}",
+    "an image of what is {}",
+    "something {} in a picture",
+    "{}",
+)
 
 
 def phrase(literal: str) -> str:
@@ -18,7 +23,12 @@ def phrase(literal: str) -> str:
     return literal.replace("_", " ").lower()
 
 
-def prompt(proposition: Proposition, literals: Sequence[str], negation: bool = True) -> str:
+def prompt(
+    proposition: Proposition,
+    literals: Sequence[str],
+    negation: bool = True,
+    frame: str = FRAMES[0],
+) -> str:
     """Say a proposition: "a picture of something that is even and not prime".
 
     Operands that are propositions themselves are introduced by "both" or "either", and a negated
@@ -28,6 +38,7 @@ def prompt(proposition: Proposition, literals: Sequence[str], negation: bool = T
         proposition: What to say.
         literals: Names of the label columns.
         negation: Whether to say "not". The authors leave it out, so that the opposite is asked.
+        frame: The sentence around it, with {} for what is said.
     """
 
     def deny(said: str) -> str:
@@ -46,17 +57,18 @@ def prompt(proposition: Proposition, literals: Sequence[str], negation: bool = T
         meet=lambda first, second: combine("both", "and", first, second),
         join=lambda first, second: combine("either", "or", first, second),
     )
-    return FRAME.format(said)
+    return frame.format(said)
 
 
 def captions(labels: Tensor, literals: Sequence[str], absent: float) -> list[str]:
-    """Describe images as people do: by what is there, in any order, seldom by what is not.
+    """Describe images as people do: by what is there, in any order, seldom by what is not, and in
+    a frame that is drawn for each.
 
     Args:
         labels: (N, C), nonzero where a literal is true.
         literals: Names of the label columns.
-        absent: Chance that a literal that is false is mentioned, as "not ...". Drawn, as the order
-            is, from PyTorch's global generator.
+        absent: Chance that a literal that is false is mentioned, as "not ...". Drawn, as orders and
+            frames are, from PyTorch's global generator.
 
     Returns:
         (N,).
@@ -64,21 +76,25 @@ def captions(labels: Tensor, literals: Sequence[str], absent: float) -> list[str
     truth = labels.bool().cpu()
     mentioned = truth | (torch.rand(truth.shape) < absent)
     orders = torch.rand(truth.shape).argsort(dim=1).tolist()
+    frames = torch.randint(len(FRAMES), (len(truth),)).tolist()
     texts = []
-    for row, said, order in zip(truth.tolist(), mentioned.tolist(), orders, strict=True):
+    rows = zip(truth.tolist(), mentioned.tolist(), orders, frames, strict=True)
+    for row, said, order, frame in rows:
         words = [
             phrase(literals[column]) if row[column] else f"not {phrase(literals[column])}"
             for column in order
             if said[column]
         ]
-        texts.append(_caption(words))
+        texts.append(_caption(words, FRAMES[frame]))
     return texts
 
 
 def minterm_captions(minterms: Tensor, literals: Sequence[str]) -> list[str]:
     """Describe minterms (M, C) by what is there, in the order of the literals: (M,)."""
     return [
-        _caption([phrase(name) for name, value in zip(literals, row, strict=True) if value])
+        _caption(
+            [phrase(name) for name, value in zip(literals, row, strict=True) if value], FRAMES[0]
+        )
         for row in minterms.tolist()
     ]
 
@@ -86,13 +102,13 @@ def minterm_captions(minterms: Tensor, literals: Sequence[str]) -> list[str]:
 def vocabulary(literals: Sequence[str]) -> list[str]:
     """All words that captions and prompts over these literals are made of, in a fixed order."""
     logic = "not and or both either the case that anything nothing"
-    words = [*FRAME.replace("{}", "").split(), *logic.split()]
+    words = [*" ".join(FRAMES).replace("{}", "").split(), *logic.split()]
     words += [word for literal in literals for word in phrase(literal).split()]
     return list(dict.fromkeys(words))
 
 
-def _caption(words: Sequence[str]) -> str:
-    return FRAME.format(" and ".join(words) or "anything")
+def _caption(words: Sequence[str], frame: str) -> str:
+    return frame.format(" and ".join(words) or "anything")
 
 
 def _is_short(said: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
-from src.subspaces.prompts import minterm_captions, prompt
+from src.subspaces.prompts import FRAMES, minterm_captions, prompt
 from src.subspaces.propositions import Proposition
 
 
@@ -114,6 +114,7 @@ class TextReadout(MintermReadout):
     Scores of a proposition, from cosine similarities s of an image with texts:
 
     - `prompt`: with the prompt of the proposition, negation kept.
+    - `prompt_ensemble`: with the mean direction of its prompts in several sentences.
     - `prompt_without_negation`: with "not" left out, as the authors do.
     - `arithmetic`: literals count s, negated -s; `&` adds, `|` takes the larger.
     - `probability`: of the minterms that satisfy it, see `minterm_probabilities`.
@@ -129,6 +130,7 @@ class TextReadout(MintermReadout):
 
     score_kinds = (
         "prompt",
+        "prompt_ensemble",
         "prompt_without_negation",
         "arithmetic",
         "literal_product",
@@ -165,11 +167,15 @@ class TextReadout(MintermReadout):
         if kind == "probability":
             return super().score(embeddings, propositions, kind)
         if kind.startswith("prompt"):
-            texts = [
-                prompt(proposition, self.literals, negation=kind == "prompt")
-                for proposition in propositions
+            frames = FRAMES if kind == "prompt_ensemble" else FRAMES[:1]
+            negation = kind != "prompt_without_negation"
+            directions = [
+                self._directions(
+                    [prompt(query, self.literals, negation, frame) for query in propositions]
+                )
+                for frame in frames
             ]
-            return self._similarities(embeddings, texts)
+            return self._cosines(embeddings, torch.stack(directions).mean(dim=0))
         if kind == "literal_product":
             return evaluate_independent(propositions, self.literal_probabilities(embeddings))
         texts = [prompt(Proposition(name, self.literals), self.literals) for name in self.literals]
@@ -188,8 +194,14 @@ class TextReadout(MintermReadout):
 
     def _similarities(self, embeddings: Tensor, texts: Sequence[str]) -> Tensor:
         """Cosines of images (N, D) with n texts: (N, n), float64."""
-        directions = normalize(self.text(texts).double(), dim=1)
-        return normalize(embeddings.double(), dim=1) @ directions.T
+        return self._cosines(embeddings, self._directions(texts))
+
+    def _directions(self, texts: Sequence[str]) -> Tensor:
+        """Unit embeddings of n texts: (n, D), float64."""
+        return normalize(self.text(texts).double(), dim=1)
+
+    def _cosines(self, embeddings: Tensor, directions: Tensor) -> Tensor:
+        return normalize(embeddings.double(), dim=1) @ normalize(directions, dim=1).T
 
 
 def evaluate_independent(propositions: Sequence[Proposition], literals: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.subspaces.prompts import captions, prompt, vocabulary
+from src.subspaces.prompts import FRAMES, captions, prompt, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 
 LITERALS = ("Wearing_Hat", "Bald", "Male")
@@ -35,13 +35,15 @@ def test_propositions_are_said_with_and_without_negation(
     query = Proposition(text, LITERALS)
     assert prompt(query, LITERALS) == FRAME + said
     assert prompt(query, LITERALS, negation=False) == FRAME + without_negation
+    assert prompt(query, LITERALS, frame="no {}!") == f"no {said}!"
 
 
 def test_captions_name_what_is_there_in_any_order() -> None:
-    labels = torch.tensor([[1, 0, 1]] * 50 + [[0, 0, 0]])
+    labels = torch.tensor([[1, 0, 1]] * 200 + [[0, 0, 0]])
     *many, none = captions(labels, LITERALS, absent=0.0)
-    assert set(many) == {FRAME + "wearing hat and male", FRAME + "male and wearing hat"}
-    assert none == FRAME + "anything"
+    orders = ("wearing hat and male", "male and wearing hat")
+    assert set(many) == {frame.format(said) for frame in FRAMES for said in orders}
+    assert none in {frame.format("anything") for frame in FRAMES}
 
 
 def test_captions_seldom_name_what_is_not_there() -> None:
@@ -56,5 +58,5 @@ def test_vocabulary_has_every_word_that_is_said() -> None:
     words = set(vocabulary(LITERALS))
     texts = captions(torch.randint(0, 2, (200, 3)), LITERALS, absent=0.5)
     queries = [*conjunctions(LITERALS, 3), Proposition("~((Bald | Male) & true)", LITERALS)]
-    texts += [prompt(query, LITERALS) for query in queries]
+    texts += [prompt(query, LITERALS, frame=frame) for query in queries for frame in FRAMES]
     assert {word for text in texts for word in text.split()} <= words

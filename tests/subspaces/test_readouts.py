@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.subspaces.prompts import FRAME
+from src.subspaces.prompts import FRAMES
 from src.subspaces.propositions import Proposition
 from src.subspaces.readouts import SigmoidReadout, SoftmaxReadout, TextReadout
 
@@ -75,13 +75,16 @@ def test_text_scores_compare_images_with_prompts() -> None:
     embeddings = torch.rand(5, 40, generator=torch.Generator().manual_seed(0))
     unit = torch.nn.functional.normalize(embeddings.double(), dim=1)
 
-    def cosine(said: str) -> Tensor:
-        return unit[:, text.seen[FRAME.format(said)]]
+    def cosine(said: str, frame: str = FRAMES[0]) -> Tensor:
+        return unit[:, text.seen[frame.format(said)]]
 
     def score(query: str, kind: str) -> Tensor:
         return readout.score(embeddings, [Proposition(query, LITERALS)], kind)[:, 0]
 
     torch.testing.assert_close(score("a & ~b", "prompt"), cosine("a and not b"))
+    ensemble = score("a & ~b", "prompt_ensemble")  # of orthogonal texts
+    said_in_all = torch.stack([cosine("a and not b", frame) for frame in FRAMES])
+    torch.testing.assert_close(ensemble, said_in_all.sum(dim=0) / len(FRAMES) ** 0.5)
     without = score("a & ~b", "prompt_without_negation")
     torch.testing.assert_close(without, cosine("a and b"))
     torch.testing.assert_close(score("a & ~b", "arithmetic"), cosine("a") - cosine("b"))
