@@ -1,11 +1,12 @@
-"""Pictures of spectra, coherence and retrieved images."""
+"""Pictures of spectra, coherence, calibration and retrieved images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from src.metrics.calibration import Reliability
 from src.subspaces.projectors import coherence
 
 MAX_NAMED_MINTERMS = 48
@@ -105,6 +106,30 @@ def retrieval_figure(
                 axis.plot([0, 1], [1, 0], color=WRONG, transform=axis.transAxes, linewidth=1.5)
                 for spine in axis.spines.values():
                     spine.set(color=WRONG, linewidth=2.5)
+    return figure
+
+
+def reliability_figure(curves: Mapping[str, Reliability]) -> Figure:
+    """Frequencies against probabilities, one panel for each curve, over the share of each bin."""
+    figure = Figure(figsize=(4.4 * len(curves), 4.6), layout="constrained")
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axes, (name, curve) in zip(panels, curves.items(), strict=True):
+        confidence, frequency, share = (values.cpu().numpy() for values in curve)
+        bins = len(share)
+        edges = np.arange(bins) / bins
+        axes.bar(edges, share, 1 / bins, align="edge", color="0.88")
+        axes.plot([0, 1], [0, 1], "--", color=THEORY, linewidth=1)
+        axes.plot(confidence, frequency, "o-", color=MEASURED, markersize=4)
+        axes.set(xlabel="probability", xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+        error = curve.expected_error()
+        axes.set_title(f"{name}: expected calibration error {error:.2g}", fontsize=10)
+    panels[0].set_ylabel("frequency")
+    handles = [
+        panels[0].plot([], [], "o-", color=MEASURED, markersize=4, label="measured")[0],
+        panels[0].plot([], [], "--", color=THEORY, label="calibrated")[0],
+        panels[0].bar([0], [0], color="0.88", label="share of all"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 

@@ -6,7 +6,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from src.figures import WRONG, coherence_figure, minterm_name, retrieval_figure, spectrum_figure
+from src.figures import (
+    WRONG,
+    coherence_figure,
+    minterm_name,
+    reliability_figure,
+    retrieval_figure,
+    spectrum_figure,
+)
+from src.metrics.calibration import reliability
 
 
 def wrong_pixels(path: Path) -> int:
@@ -61,3 +69,13 @@ def test_coherence_shows_squared_cosines_under_the_names_of_minterms() -> None:
 
 def test_minterm_is_named_by_what_is_true() -> None:
     assert minterm_name(torch.tensor([True, False, True]), ["x", "y", "z"]) == "x & z"
+
+
+def test_reliability_shows_frequencies_and_leaves_empty_bins_out() -> None:
+    probabilities = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.95, 0.95]])
+    curve = reliability(probabilities, torch.tensor([[1, 0, 0, 0, 1, 1]]))
+    figure = reliability_figure({"literals": curve})
+    measured = np.asarray(figure.axes[0].lines[1].get_xydata())
+    shown = measured[~np.isnan(measured).any(axis=1)]
+    assert np.allclose(shown, [(0.1, 0.25), (0.95, 1)])
+    assert "0.12" in figure.axes[0].get_title()

@@ -60,6 +60,7 @@ def test_run_leaves_config_checkpoints_metrics_and_report(trained_run: Run) -> N
         "checkpoints/last.ckpt",
         "report/spectrum.png",
         "report/coherence.png",
+        "report/reliability.png",
         "report/retrieval.png",
         "report/retrieval.csv",
     ):
@@ -135,7 +136,7 @@ def test_wandb_received_scalars_spectra_pictures_and_table(trained_run: Run) -> 
     }
 
     media = trained_run.folder / "wandb" / "latest-run" / "files"
-    for name in ("spectrum", "coherence", "retrieval"):
+    for name in ("spectrum", "coherence", "reliability", "retrieval"):
         row = logged[f"report/{name}.path"]
         picture = media / row[f"report/{name}.path"]
         assert picture.read_bytes() == (trained_run.folder / "report" / f"{name}.png").read_bytes()

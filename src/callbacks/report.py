@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from src.figures import coherence_figure, retrieval_figure, spectrum_figure
+from src.figures import coherence_figure, reliability_figure, retrieval_figure, spectrum_figure
 from src.metrics.retrieval import top_k
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
@@ -30,8 +30,9 @@ RETRIEVAL_COLUMNS = (
 
 
 class Report(Callback):
-    """Draws `spectrum.png` after training; `coherence.png`, `retrieval.png`, `retrieval.csv` after
-    the test. Sends them to W&B where it is the logger, with the spectrum of every epoch.
+    """Draws `spectrum.png` after training; `coherence.png`, `reliability.png`, `retrieval.png` and
+    `retrieval.csv` after the test. Sends them to W&B where it is the logger, with the spectrum of
+    every epoch.
 
     Args:
         folder: Where the files go.
@@ -79,9 +80,12 @@ class Report(Callback):
     @rank_zero_only
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SubspaceModule)
+        assert pl_module.test_results is not None
         subspaces = pl_module.subspaces
         figure = coherence_figure(subspaces.directions, subspaces.minterms, pl_module.literals)
         self._save(trainer, "coherence", figure)
+        calibration = reliability_figure(pl_module.test_results.reliability)
+        self._save(trainer, "reliability", calibration)
         self._save(trainer, "retrieval", self._retrieval_grid(trainer, pl_module))
         self._save_table(trainer, pl_module)
 

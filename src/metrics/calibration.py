@@ -1,27 +1,44 @@
 """Whether probabilities are frequencies."""
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
-from torchmetrics.functional.classification import binary_calibration_error
 
 BINS = 15
 
 
-def calibration_error(probabilities: Tensor, truth: Tensor) -> float:
-    """Expected calibration error [0]: the mean distance of confidence and frequency over bins.
+class Reliability(NamedTuple):
+    """Probabilities in bins of equal width, against what is true; NaN where a bin is empty."""
 
-    ECE = sum_b (n_b / n) |mean probability in bin b - share that is true in bin b|, over 15 bins of
-    equal width and all entries together.
+    confidence: Tensor  # (15,), mean probability of each bin
+    frequency: Tensor  # (15,), share of the bin that is true
+    share: Tensor  # (15,), of all entries
+
+    def expected_error(self) -> float:
+        """Expected calibration error [0], between 0, calibrated, and 1.
+
+        ECE = sum_b (n_b / n) |mean probability in bin b - share that is true in bin b|
+
+        References:
+            [0] Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017,
+            https://arxiv.org/abs/1706.04599
+        """
+        return float((self.share * (self.confidence - self.frequency).abs()).nansum())
+
+
+def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
+    """Sort probabilities into 15 bins, all entries together.
 
     Args:
         probabilities: (N, Q), in [0, 1].
         truth: (N, Q), nonzero where it holds.
-
-    Returns:
-        Between 0, calibrated, and 1.
-
-    References:
-        [0] Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017,
-        https://arxiv.org/abs/1706.04599
     """
-    clamped = probabilities.flatten().float().clamp(0, 1)
-    return float(binary_calibration_error(clamped, truth.flatten().int(), n_bins=BINS, norm="l1"))
+    values, true = probabilities.flatten().double().clamp(0, 1), truth.flatten().bool().double()
+    bins = (values * BINS).long().clamp(max=BINS - 1)
+    counts = torch.bincount(bins, minlength=BINS).double()
+    return Reliability(
+        confidence=torch.bincount(bins, values, BINS) / counts,
+        frequency=torch.bincount(bins, true, BINS) / counts,
+        share=counts / len(values),
+    )

@@ -21,7 +21,7 @@ from src.losses.nuclear import (
     gram_matrix,
     singular_values_from_gram,
 )
-from src.metrics.calibration import calibration_error
+from src.metrics.calibration import Reliability, reliability
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.retrieval import RetrievalResults, average_precision, evaluate_retrieval
 from src.metrics.spectral import Spectrum, compare_spectrum
@@ -48,6 +48,7 @@ class Evaluation(NamedTuple):
 
     collected: CollectedEmbeddings
     retrieval: RetrievalResults
+    reliability: dict[str, Reliability]  # of the probabilities of literals and of propositions
 
 
 class SubspaceModule(pl.LightningModule):
@@ -233,18 +234,22 @@ class SubspaceModule(pl.LightningModule):
         retrieval = evaluate_retrieval(self.score(embeddings, self.queries), relevance, TOP_K)
         correct = (readout.predict(embeddings) == labels).all(dim=1)
         literals = readout.literal_probabilities(embeddings)
+        propositions = readout.score(embeddings, self.queries, "probability")
+        calibration = {
+            "literals": reliability(literals, labels),
+            "propositions": reliability(propositions, relevance),
+        }
         metrics = {
             "minterm_accuracy": float(correct.double().mean()),
             "literal_auprc": float(average_precision(literals, labels).nanmean()),
-            "calibration/literals": calibration_error(literals, labels),
-            "calibration/propositions": calibration_error(
-                readout.score(embeddings, self.queries, "probability"), relevance
-            ),
             "spectral/max_coherence": max_coherence(subspaces.directions),
             "spectral/max_commutator": max_commutator(
                 literal_projectors(subspaces.directions, subspaces.minterms)
             ),
             "spectral/minterms": float(len(subspaces.minterms)),
+        }
+        metrics |= {
+            f"calibration/{name}": curve.expected_error() for name, curve in calibration.items()
         }
         metrics |= self._summarize("retrieval", retrieval)
         if stage == "test":
@@ -257,7 +262,7 @@ class SubspaceModule(pl.LightningModule):
         if isinstance(self.loss, NuclearNormLoss):
             gram = gram_matrix(embeddings, self.encode_labels(labels))
             self._log_spectrum(stage, gram, len(embeddings))
-        return Evaluation(collected, retrieval)
+        return Evaluation(collected, retrieval, calibration)
 
     def _summarize(self, prefix: str, results: RetrievalResults) -> dict[str, float]:
         return {
