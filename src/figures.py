@@ -109,27 +109,26 @@ def retrieval_figure(
     return figure
 
 
-def reliability_figure(curves: Mapping[str, Reliability]) -> Figure:
-    """Frequencies against probabilities, one panel for each curve, over the share of each bin."""
-    figure = Figure(figsize=(4.4 * len(curves), 4.6), layout="constrained")
-    panels = figure.subplots(1, len(curves), squeeze=False)[0]
-    for axes, (name, curve) in zip(panels, curves.items(), strict=True):
-        confidence, frequency, share = (values.cpu().numpy() for values in curve)
-        bins = len(share)
-        edges = np.arange(bins) / bins
-        axes.bar(edges, share, 1 / bins, align="edge", color="0.88")
+def reliability_figure(panels: Mapping[str, Mapping[str, Reliability]]) -> Figure:
+    """Frequencies against probabilities, over the share of each bin of the first curve.
+
+    Args:
+        panels: The curves of each panel, by their names.
+    """
+    figure = Figure(figsize=(4.6 * len(panels), 4.8), layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
+        shares = next(iter(curves.values())).share.cpu().numpy()
+        bins = len(shares)
+        axes.bar(np.arange(bins) / bins, shares, 1 / bins, align="edge", color="0.9")
         axes.plot([0, 1], [0, 1], "--", color=THEORY, linewidth=1)
-        axes.plot(confidence, frequency, "o-", color=MEASURED, markersize=4)
-        axes.set(xlabel="probability", xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
-        error = curve.expected_error()
-        axes.set_title(f"{name}: expected calibration error {error:.2g}", fontsize=10)
-    panels[0].set_ylabel("frequency")
-    handles = [
-        panels[0].plot([], [], "o-", color=MEASURED, markersize=4, label="measured")[0],
-        panels[0].plot([], [], "--", color=THEORY, label="calibrated")[0],
-        panels[0].bar([0], [0], color="0.88", label="share of all"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+        for name, curve in curves.items():
+            label = f"{name}: error {curve.expected_error():.3f}"
+            measured = curve.confidence.cpu().numpy(), curve.frequency.cpu().numpy()
+            axes.plot(*measured, "o-", markersize=4, linewidth=1, label=label)
+        axes.set(title=title, xlabel="probability", xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
+    all_axes[0].set_ylabel("share that is true; grey: share of all")
     return figure
 
 

@@ -74,8 +74,8 @@ def test_minterm_is_named_by_what_is_true() -> None:
 def test_reliability_shows_frequencies_and_leaves_empty_bins_out() -> None:
     probabilities = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.95, 0.95]])
     curve = reliability(probabilities, torch.tensor([[1, 0, 0, 0, 1, 1]]))
-    figure = reliability_figure({"literals": curve})
+    figure = reliability_figure({"literals": {"probability": curve}})
     measured = np.asarray(figure.axes[0].lines[1].get_xydata())
     shown = measured[~np.isnan(measured).any(axis=1)]
     assert np.allclose(shown, [(0.1, 0.25), (0.95, 1)])
-    assert "0.12" in figure.axes[0].get_title()
+    assert "error 0.117" in str(figure.axes[0].lines[1].get_label())

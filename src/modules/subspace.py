@@ -32,7 +32,13 @@ from src.subspaces.projectors import literal_projectors, max_coherence, max_comm
 from src.subspaces.prompts import captions, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions
-from src.subspaces.readouts import MintermReadout, SigmoidReadout, SoftmaxReadout, TextReadout
+from src.subspaces.readouts import (
+    PROBABILITIES,
+    MintermReadout,
+    SigmoidReadout,
+    SoftmaxReadout,
+    TextReadout,
+)
 
 LabelCoding = Literal["literals", "minterms", "captions"]
 Readout = Literal["subspaces", "softmax", "sigmoid", "text"]
@@ -48,7 +54,8 @@ class Evaluation(NamedTuple):
 
     collected: CollectedEmbeddings
     retrieval: RetrievalResults
-    reliability: dict[str, Reliability]  # of the probabilities of literals and of propositions
+    # Of literals and of propositions, then of p(q | x) and calibrated
+    reliability: dict[str, dict[str, Reliability]]
 
 
 class SubspaceModule(pl.LightningModule):
@@ -229,15 +236,16 @@ class SubspaceModule(pl.LightningModule):
         self.collector.reset()
         embeddings, labels, _ = collected
         subspaces, readout = self.subspaces, self.readout
+        if stage == "val":
+            readout.calibrate(embeddings, labels)
         relevance = torch.stack([query.holds(labels) for query in self.queries]).T
 
         retrieval = evaluate_retrieval(self.score(embeddings, self.queries), relevance, TOP_K)
         correct = (readout.predict(embeddings) == labels).all(dim=1)
         literals = readout.literal_probabilities(embeddings)
-        propositions = readout.score(embeddings, self.queries, "probability")
         calibration = {
-            "literals": reliability(literals, labels),
-            "propositions": reliability(propositions, relevance),
+            "literals": self._reliability(embeddings, readout.minterms.T, labels),
+            "propositions": self._reliability(embeddings, readout.masks(self.queries), relevance),
         }
         metrics = {
             "minterm_accuracy": float(correct.double().mean()),
@@ -249,7 +257,9 @@ class SubspaceModule(pl.LightningModule):
             "spectral/minterms": float(len(subspaces.minterms)),
         }
         metrics |= {
-            f"calibration/{name}": curve.expected_error() for name, curve in calibration.items()
+            f"calibration/{kind}_of_{name}": curve.expected_error()
+            for name, curves in calibration.items()
+            for kind, curve in curves.items()
         }
         metrics |= self._summarize("retrieval", retrieval)
         if stage == "test":
@@ -263,6 +273,18 @@ class SubspaceModule(pl.LightningModule):
             gram = gram_matrix(embeddings, self.encode_labels(labels))
             self._log_spectrum(stage, gram, len(embeddings))
         return Evaluation(collected, retrieval, calibration)
+
+    def _reliability(
+        self, embeddings: Tensor, masks: Tensor, truth: Tensor
+    ) -> dict[str, Reliability]:
+        probabilities = self.readout.proposition_probabilities
+        as_defined, calibrated = PROBABILITIES
+        return {
+            as_defined: reliability(probabilities(embeddings, masks), truth),
+            calibrated: reliability(
+                probabilities(embeddings, masks, self.readout.temperature), truth
+            ),
+        }
 
     def _summarize(self, prefix: str, results: RetrievalResults) -> dict[str, float]:
         return {

@@ -24,29 +24,12 @@ from torch.nn.functional import normalize
 from src.losses.nuclear import NonFiniteEmbeddingsError
 from src.subspaces.projectors import span_projectors
 from src.subspaces.propositions import Proposition
-from src.subspaces.readouts import MintermReadout
+from src.subspaces.readouts import PROBABILITIES, MintermReadout, find_minterms
 
 
 def distinct_minterms(labels: Tensor) -> Tensor:
     """The distinct rows of labels (N, C): (M, C), bool, in lexicographic order."""
     return labels.bool().unique(dim=0)
-
-
-def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
-    """Row of each label vector in a table of minterms.
-
-    Args:
-        labels: (N, C), nonzero where a literal is true.
-        minterms: (M, C), distinct rows.
-
-    Returns:
-        (N,), int64, -1 where the table does not have that minterm.
-    """
-    signs = 2 * labels.bool().float() - 1
-    table = 2 * minterms.float() - 1
-    # The product of two sign vectors of length C is C only where they agree everywhere.
-    agreement, index = (signs @ table.T).max(dim=1)
-    return torch.where(agreement == labels.shape[1], index, -1)
 
 
 class MintermSubspaces(MintermReadout):
@@ -69,7 +52,7 @@ class MintermSubspaces(MintermReadout):
         >>> scores = subspaces.scores(embeddings, mask, "projector")
     """
 
-    score_kinds = ("sum", "projector", "probability")
+    score_kinds = ("sum", "projector", *PROBABILITIES)
 
     counts: Tensor  # (M,), training images of each minterm
     directions: Tensor  # (M, D), unit rows, zero for a minterm without images
@@ -125,24 +108,22 @@ class MintermSubspaces(MintermReadout):
         self.counts.copy_(self._moment_counts)
         self.reset()
 
-    def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
-        """p(m | x) for embeddings (N, D): (N, M), rows summing to 1.
+    def minterm_logits(self, embeddings: Tensor) -> Tensor:
+        """log (u_m . x)^2 for embeddings (N, D): (N, M).
 
-        A zero embedding says nothing: it gets the same probability for every fitted minterm.
+        A zero embedding says nothing: it gives the same to every fitted minterm.
 
         Raises:
             RuntimeError: If nothing was fitted.
         """
-        energies = self._energies(embeddings, self.directions)
-        totals = energies.sum(dim=1, keepdim=True)
-        uniform = (self.counts > 0).double() / (self.counts > 0).sum()
-        return torch.where(totals > 0, energies / totals, uniform)
+        logits = self._energies(embeddings, self.directions).log()
+        silent = logits.isneginf().all(dim=1, keepdim=True)
+        return torch.where(silent & (self.counts > 0), 0.0, logits)
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
-        masks = self.masks(propositions)
-        if kind == "probability":
-            return self.proposition_probabilities(embeddings, masks)
-        return self.scores(embeddings, masks, kind)
+        if kind in PROBABILITIES:
+            return super().score(embeddings, propositions, kind)
+        return self.scores(embeddings, self.masks(propositions), kind)
 
     def scores(self, embeddings: Tensor, masks: Tensor, kind: str) -> Tensor:
         """Retrieval scores of propositions, higher for better matches.

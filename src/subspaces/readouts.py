@@ -2,14 +2,37 @@
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from math import exp
 from typing import ClassVar
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, normalize
+from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from src.subspaces.prompts import FRAMES, minterm_captions, prompt
 from src.subspaces.propositions import Proposition
+
+PROBABILITIES = ("probability", "calibrated")  # scores that every readout has
+IMPOSSIBLE = 1000.0
+LOG_TEMPERATURES = (-5.0, 5.0)  # where the temperature is looked for
+
+
+def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
+    """Row of each label vector in a table of minterms.
+
+    Args:
+        labels: (N, C), nonzero where a literal is true.
+        minterms: (M, C), distinct rows.
+
+    Returns:
+        (N,), int64, -1 where the table does not have that minterm.
+    """
+    signs = 2 * labels.bool().float() - 1
+    table = 2 * minterms.float() - 1
+    # The product of two sign vectors of length C is C only where they agree everywhere.
+    agreement, index = (signs @ table.T).max(dim=1)
+    return torch.where(agreement == labels.shape[1], index, -1)
 
 
 class MintermReadout(nn.Module):
@@ -19,32 +42,51 @@ class MintermReadout(nn.Module):
         minterms: (M, C).
     """
 
-    score_kinds: ClassVar[tuple[str, ...]] = ("probability",)  # the first is the default
+    score_kinds: ClassVar[tuple[str, ...]] = PROBABILITIES  # the first is the default
     minterms: Tensor  # (M, C), bool
+    temperature: Tensor  # scalar
 
     def __init__(self, minterms: Tensor) -> None:
         super().__init__()
         self.register_buffer("minterms", minterms.bool())
+        self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
 
-    def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
-        """p(m | x) for embeddings (N, D): (N, M), float64, rows summing to 1."""
+    def minterm_logits(self, embeddings: Tensor) -> Tensor:
+        """log p(m | x) up to a constant for each of the embeddings (N, D): (N, M), float64."""
         raise NotImplementedError
+
+    def minterm_probabilities(
+        self, embeddings: Tensor, temperature: Tensor | float = 1.0
+    ) -> Tensor:
+        """p(m | x), proportional to the power 1 / temperature of what it is at temperature 1.
+
+        Args:
+            embeddings: (N, D).
+            temperature: Above 1 probabilities are more even, below 1 they are more certain.
+
+        Returns:
+            (N, M), float64, rows summing to 1.
+        """
+        return (self.minterm_logits(embeddings) / temperature).softmax(dim=1)
 
     def literal_probabilities(self, embeddings: Tensor) -> Tensor:
         """Probability of every literal for embeddings (N, D): (N, C)."""
         return self.proposition_probabilities(embeddings, self.minterms.T)
 
-    def proposition_probabilities(self, embeddings: Tensor, masks: Tensor) -> Tensor:
+    def proposition_probabilities(
+        self, embeddings: Tensor, masks: Tensor, temperature: Tensor | float = 1.0
+    ) -> Tensor:
         """Probability of propositions: the sum over the minterms that satisfy them.
 
         Args:
             embeddings: (N, D).
             masks: (Q, M), the minterms that satisfy each proposition.
+            temperature: As in `minterm_probabilities`.
 
         Returns:
             (N, Q).
         """
-        return self.minterm_probabilities(embeddings) @ masks.double().T
+        return self.minterm_probabilities(embeddings, temperature) @ masks.double().T
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         """Retrieval scores of propositions, higher for better matches.
@@ -52,12 +94,43 @@ class MintermReadout(nn.Module):
         Args:
             embeddings: (N, D).
             propositions: (Q,).
-            kind: One of `score_kinds`; `probability` is p(q | x).
+            kind: One of `score_kinds`; `probability` is p(q | x), `calibrated` is the same at the
+                temperature that `calibrate` found.
 
         Returns:
             (N, Q), float64.
         """
-        return self.proposition_probabilities(embeddings, self.masks(propositions))
+        temperature = self.temperature if kind == "calibrated" else 1.0
+        return self.proposition_probabilities(embeddings, self.masks(propositions), temperature)
+
+    @torch.no_grad()
+    def calibrate(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Set the temperature that makes the minterms of held-out images most likely [0].
+
+        Minterms that are not in the table count nothing.
+
+        Args:
+            embeddings: (N, D).
+            labels: (N, C).
+
+        References:
+            [0] Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017,
+            https://arxiv.org/abs/1706.04599
+        """
+        index = find_minterms(labels, self.minterms)
+        known = index >= 0
+        # What is held impossible costs much, but not infinitely.
+        logits = self.minterm_logits(embeddings[known]).clamp(min=-IMPOSSIBLE)
+        index = index[known]
+        if not len(index):
+            return
+
+        best = minimize_scalar(
+            lambda log_temperature: float(cross_entropy(logits / exp(log_temperature), index)),
+            bounds=LOG_TEMPERATURES,
+            method="bounded",
+        )
+        self.temperature.fill_(exp(best.x))
 
     def masks(self, propositions: Sequence[Proposition]) -> Tensor:
         """The minterms that satisfy each proposition: (Q, M), bool."""
@@ -71,8 +144,8 @@ class MintermReadout(nn.Module):
 class SoftmaxReadout(MintermReadout):
     """Embeddings are logits of minterms, as cross-entropy over minterms trains them: D = M."""
 
-    def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
-        return embeddings.double().softmax(dim=1)
+    def minterm_logits(self, embeddings: Tensor) -> Tensor:
+        return embeddings.double()
 
 
 class SigmoidReadout(MintermReadout):
@@ -89,18 +162,17 @@ class SigmoidReadout(MintermReadout):
         ValueError: If there are more.
     """
 
-    score_kinds = ("probability", "inclusion_exclusion")
+    score_kinds = (*PROBABILITIES, "inclusion_exclusion")
 
     def __init__(self, num_literals: int) -> None:
         if num_literals > 12:
             raise ValueError(f"a sigmoid readout takes at most 12 literals, not {num_literals}")
         super().__init__(torch.tensor(list(product((False, True), repeat=num_literals))))
 
-    def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
+    def minterm_logits(self, embeddings: Tensor) -> Tensor:
         logits = embeddings.double()
         present = self.minterms.double()
-        log_joint = logsigmoid(logits) @ present.T + logsigmoid(-logits) @ (1 - present).T
-        return log_joint.exp()
+        return logsigmoid(logits) @ present.T + logsigmoid(-logits) @ (1 - present).T
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         if kind != "inclusion_exclusion":
@@ -117,7 +189,7 @@ class TextReadout(MintermReadout):
     - `prompt_ensemble`: with the mean direction of its prompts in several sentences.
     - `prompt_without_negation`: with "not" left out, as the authors do.
     - `arithmetic`: literals count s, negated -s; `&` adds, `|` takes the larger.
-    - `probability`: of the minterms that satisfy it, see `minterm_probabilities`.
+    - `probability`, `calibrated`: of the minterms that satisfy it, see `minterm_logits`.
     - `literal_product`: p(literal) is a softmax over its prompt and that of its negation; p q for
       `&`, p + q - p q for `|`, 1 - p for `~`.
 
@@ -134,7 +206,7 @@ class TextReadout(MintermReadout):
         "prompt_without_negation",
         "arithmetic",
         "literal_product",
-        "probability",
+        *PROBABILITIES,
     )
 
     def __init__(
@@ -149,10 +221,10 @@ class TextReadout(MintermReadout):
         self.text = text
         self.scale = scale
 
-    def minterm_probabilities(self, embeddings: Tensor) -> Tensor:
-        """Softmax over the captions of minterms, which name what is there: (N, M)."""
+    def minterm_logits(self, embeddings: Tensor) -> Tensor:
+        """Similarities with the captions of minterms, which name what is there: (N, M)."""
         texts = minterm_captions(self.minterms, self.literals)
-        return (self.scale().double() * self._similarities(embeddings, texts)).softmax(dim=1)
+        return self.scale().double() * self._similarities(embeddings, texts)
 
     def literal_probabilities(self, embeddings: Tensor) -> Tensor:
         texts = [
@@ -164,7 +236,7 @@ class TextReadout(MintermReadout):
         return (self.scale().double() * (plain - negated)).sigmoid()
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
-        if kind == "probability":
+        if kind in PROBABILITIES:
             return super().score(embeddings, propositions, kind)
         if kind.startswith("prompt"):
             frames = FRAMES if kind == "prompt_ensemble" else FRAMES[:1]

@@ -103,3 +103,47 @@ def test_text_scores_compare_images_with_prompts() -> None:
     torch.testing.assert_close(
         probabilities[:, :3] / probabilities[:, :1], expected / expected[:, :1]
     )
+
+
+# Temperature
+
+
+def drawn_from(logits: Tensor, seed: int) -> Tensor:
+    """Positions (N,) drawn with the probabilities of softmax(logits), (N, M)."""
+    generator = torch.Generator().manual_seed(seed)
+    return logits.softmax(dim=1).multinomial(1, generator=generator)[:, 0]
+
+
+@pytest.mark.parametrize("true_temperature", [0.4, 1.0, 3.0])
+def test_calibration_finds_the_temperature_that_labels_were_drawn_with(
+    true_temperature: float,
+) -> None:
+    minterms = torch.tensor(list(product((0, 1), repeat=3)))
+    logits = 2 * torch.randn(20_000, 8, generator=torch.Generator().manual_seed(0))
+    readout = SoftmaxReadout(minterms)
+    queries = [Proposition("a & ~b", LITERALS)]
+    before = readout.score(logits, queries, "probability")
+    readout.calibrate(logits, minterms[drawn_from(logits / true_temperature, 1)])
+    assert float(readout.temperature) == pytest.approx(true_temperature, rel=0.05)
+    mask = readout.masks(queries)[0]
+    expected = (logits.double() / readout.temperature).softmax(dim=1)[:, mask].sum(dim=1)
+    torch.testing.assert_close(readout.score(logits, queries, "calibrated")[:, 0], expected)
+    # p(q | x) stays as it is defined.
+    assert torch.equal(readout.score(logits, queries, "probability"), before)
+
+
+def test_tempered_literals_stay_independent() -> None:
+    logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
+    readout = SigmoidReadout(3)
+    literals = readout.proposition_probabilities(logits, readout.minterms.T, temperature=2.0)
+    torch.testing.assert_close(literals, torch.sigmoid(logits / 2))
+
+
+def test_calibration_bears_unknown_and_impossible_minterms() -> None:
+    readout = SoftmaxReadout(torch.tensor([[0, 0, 1], [1, 0, 0]]))
+    readout.calibrate(torch.zeros(2, 2), torch.ones(2, 3))
+    assert readout.temperature == 1
+    certain = torch.tensor([[0.0, -torch.inf]] * 99 + [[-torch.inf, 0.0]])
+    readout.calibrate(certain, torch.tensor([[0, 0, 1]] * 100))
+    assert torch.isfinite(readout.temperature)
+    assert readout.temperature > 1
