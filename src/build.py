@@ -7,7 +7,7 @@ from src.data.images import ImageSet
 from src.data.normalize import Normalize
 from src.instantiate import instantiate
 from src.modules.image_data import ImageDataModule
-from src.modules.subspace import SubspaceModule
+from src.modules.subspace import SubspaceModule, number_of_logits
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -23,6 +23,8 @@ def build_module(
     Pretrained weights are not looked for where a checkpoint will be loaded.
     """
     encoder_config = config.encoder.copy()
+    if encoder_config.embedding_dim is None:
+        encoder_config.embedding_dim = number_of_logits(config.module.readout, minterms)
     if from_checkpoint and "weights" in encoder_config:
         encoder_config.weights = None
     encoder = instantiate(encoder_config, image_shape=image_set.image_shape)

@@ -22,6 +22,8 @@ MAIN_COLUMNS = {
     "test/retrieval/map_negated": "mAP negated",
     "test/retrieval/precision_at_10_positive": "P@10 positive",
     "test/retrieval/precision_at_10_negated": "P@10 negated",
+    "test/calibration/probability_of_propositions": "calibration error",
+    "test/calibration/calibrated_of_propositions": "after calibration",
     "test/spectral/max_coherence": "largest coherence",
     "test/spectral/optimality_gap": "optimality gap",
 }

@@ -43,6 +43,9 @@ def test_every_callback_fits_its_class() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_composes_and_fits_its_classes(name: str) -> None:
     config = composed("train", f"+experiment={name}")
+    if config.encoder.embedding_dim is None:
+        assert config.module.readout in ("softmax", "sigmoid")
+        config.encoder.embedding_dim = 2
     for group in ("dataset", "encoder", "loss", "optimizer", "module", "trainer"):
         check_values(config[group])
     assert config.name == name

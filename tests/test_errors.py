@@ -28,12 +28,12 @@ BAD_INPUTS = {
     "softmax of another size": (
         "train",
         ["module.readout=softmax", "loss=cross_entropy"],
-        "set encoder.embedding_dim=8",
+        "takes 8 logits on this data, not 32; set encoder.embedding_dim=null",
     ),
     "sigmoid of another size": (
         "train",
         ["module.readout=sigmoid", "loss=bce", "module.label_coding=literals"],
-        "set encoder.embedding_dim=5",
+        "takes 5 logits on this data, not 32; set encoder.embedding_dim=null",
     ),
     "radius zero": ("train", ["encoder.radius=0"], "radius must be positive"),
     "misspelt trainer key": ("train", ["trainer.max_epoch=3"], "did you mean trainer.max_epochs?"),
@@ -53,6 +53,11 @@ BAD_INPUTS = {
         "train",
         ["encoder.embedding_dim=4", "module.label_coding=literals"],
         "set encoder.embedding_dim=5 or more",
+    ),
+    "embedding left to subspaces": (
+        "train",
+        ["encoder.embedding_dim=null"],
+        "must be a whole number",
     ),
     "embedding of no size": ("train", ["encoder.embedding_dim=0"], "must be at least 1"),
     "embedding a word": ("train", ["encoder.embedding_dim=big"], "must be a whole number"),

@@ -233,10 +233,10 @@ def test_variants_train(overrides: list[str], tmp_path: Path) -> None:
     "overrides",
     [
         [],
-        ["loss=cross_entropy", "encoder.embedding_dim=8", "module.readout=softmax"],
+        ["loss=cross_entropy", "encoder.embedding_dim=null", "module.readout=softmax"],
         [
             "loss=bce",
-            "encoder.embedding_dim=5",
+            "encoder.embedding_dim=null",
             "module.readout=sigmoid",
             "module.label_coding=literals",
         ],

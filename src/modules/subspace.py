@@ -363,19 +363,29 @@ def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding)
             )
 
 
+def number_of_logits(readout: Readout, minterms: Tensor) -> int | None:
+    """Embedding dimensions of readouts that take embeddings as logits of minterms or literals.
+
+    Args:
+        readout: Of a module.
+        minterms: (M, C).
+
+    Returns:
+        M for `softmax`, C for `sigmoid`, None where D is to be chosen.
+    """
+    return {"softmax": minterms.shape[0], "sigmoid": minterms.shape[1]}.get(readout)
+
+
 def _check_embedding_dim(
     embedding_dim: int, minterms: Tensor, label_coding: LabelCoding, readout: Readout
 ) -> None:
-    if readout == "text":
-        return
+    logits = number_of_logits(readout, minterms)
+    if logits is not None and embedding_dim != logits:
+        raise ValueError(
+            f"a {readout} readout takes {logits} logits on this data, not {embedding_dim}; "
+            "set encoder.embedding_dim=null"
+        )
     if readout != "subspaces":
-        needed = minterms.shape[0] if readout == "softmax" else minterms.shape[1]
-        if embedding_dim != needed:
-            what = "minterm" if readout == "softmax" else "literal"
-            raise ValueError(
-                f"a {readout} readout takes one dimension for each {what}, not {embedding_dim}; "
-                f"set encoder.embedding_dim={needed}"
-            )
         return
     needed = len(minterms)
     if label_coding == "literals":
