@@ -298,7 +298,8 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(tmp_path: Path) -> None
     assert {row["n"] for row in rows} == {"2"}
     with (tmp_path / "sweep" / "retrieval.csv").open() as file:
         retrieval = list(csv.DictReader(file))
-    assert [row["score"] for row in retrieval] == ["sum", "probability", "projector"] * 2
+    scores = ["sum", "calibrated", "probability", "projector"]
+    assert [row["score"] for row in retrieval] == scores * 2
     assert retrieval[0]["mAP negated"] == rows[0]["mAP negated"]
     queries = json.loads((tmp_path / "sweep" / "0" / "metrics.json").read_text())
     counted = f"positive {int(queries['test/retrieval/queries_positive'])} "
