@@ -4,35 +4,23 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor
 
 from src.checkpoints import load_checkpoint
 from src.cli import check_device, command
-from src.data.files import StoredRows
 from src.data.gallery import Gallery
-from src.figures import minterm_name, retrieval_figure
-from src.metrics.retrieval import best_matches
+from src.figures import retrieval_figure
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
+from src.search import Images, check_top_k, describe, open_folder, open_split, rank, read_query
 from src.subspaces.propositions import Proposition
-
-
-class Images(NamedTuple):
-    """What is searched: a split, whose labels are known, or a folder."""
-
-    embeddings: Tensor | StoredRows  # (N, D), on the CPU
-    pixels: Any  # maps positions (n,) to images (n, channels, height, width), uint8
-    names: Sequence[str] | None  # (N,), paths of a folder
-    labels: Tensor | None  # (N, C), of a split
-
 
 DRAWN_QUERIES, DRAWN_IMAGES = 10, 10
 
@@ -40,21 +28,15 @@ DRAWN_QUERIES, DRAWN_IMAGES = 10, 10
 @torch.inference_mode()
 def retrieve(config: DictConfig) -> None:
     """Rank images by propositions; print the best, draw them and write them down."""
-    if not isinstance(config.top_k, int) or config.top_k < 1:
-        raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
+    check_top_k(config.top_k)
     check_device(config.device)
     _, data, module = load_checkpoint(config.ckpt_path, config.data_dir)
     module = module.to(config.device)
-    queries = [Proposition(text, module.literals) for text in read_queries(config)]
-    for query, mask in zip(queries, module.readout.masks(queries), strict=True):
-        if not mask.any():
-            raise ValueError(f"no minterm of the training set satisfies {query.text!r}")
+    queries = [read_query(text, module) for text in read_queries(config)]
     images = open_images(config, data, module)
     module = module.cpu()
 
-    scores, best = best_matches(
-        images.embeddings, lambda embeddings: module.score(embeddings, queries), config.top_k
-    )
+    scores, best = rank(queries, images, module, config.top_k)
     console = Console()
     rows = []
     for column, query in enumerate(queries):
@@ -85,41 +67,8 @@ def open_images(config: DictConfig, data: ImageDataModule, module: SubspaceModul
     """Embed the folder of the config, or else the split of the data set."""
     if config.gallery is not None:
         gallery = Gallery(Path(config.gallery), data.image_set)
-        embeddings = gallery.embed(module, Path(config.cache_dir), Path(config.ckpt_path))
-        names = [str(path) for path in gallery.files.paths]
-        return Images(embeddings, gallery.files.__getitem__, names, None)
-    loader = data.split_dataloader(config.split)
-    split = data.image_set.splits[config.split]
-    parts = [
-        module(batch.images.to(module.device)).cpu()
-        for batch in track(loader, f"embedding {len(split):,} images", transient=True)
-    ]
-    return Images(torch.cat(parts), lambda chosen: split[chosen].images, None, split.labels)
-
-
-def describe(
-    query: Proposition, images: Images, module: SubspaceModule, best: Tensor, scores: Tensor
-) -> list[dict[str, Any]]:
-    """A row for each of the best images (k,) with their scores (k,)."""
-    embeddings = images.embeddings[best]
-    probabilities = module.readout.score(embeddings, [query], "probability")[:, 0]
-    literals = module.readout.literal_probabilities(embeddings)
-    rows = []
-    for place, position in enumerate(best.tolist()):
-        row = {
-            "query": query.text,
-            "rank": place + 1,
-            "image": images.names[position] if images.names else position,
-            "score": float(scores[place]),
-            "probability": float(probabilities[place]),
-        }
-        if images.labels is not None:
-            truth = images.labels[position]
-            row["answers"] = bool(query.holds(truth.unsqueeze(0)))
-            row["literals"] = minterm_name(truth, module.literals)
-        named = zip(module.literals, literals[place].tolist(), strict=True)
-        rows.append(row | {f"p({name})": value for name, value in named})
-    return rows
+        return open_folder(gallery, module, Path(config.cache_dir), Path(config.ckpt_path))
+    return open_split(data, config.split, module)
 
 
 def print_table(query: Proposition, rows: Sequence[dict[str, Any]]) -> Table:
