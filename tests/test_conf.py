@@ -22,7 +22,7 @@ COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
 
 def composed(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose(name, ["output_dir=out", *overrides], return_hydra_config=True)
+        config = compose(name, ["++output_dir=out", *overrides], return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return config
 

@@ -165,6 +165,27 @@ BAD_INPUTS = {
         ["ckpt_path={ckpt}", "query=even", "split=dev"],
         "split must be one of train, val, test",
     ),
+    "explore a folder that is none": (
+        "explore",
+        ["ckpt_path={ckpt}", "galleries=[nowhere]", "port=0"],
+        "there is no folder nowhere",
+    ),
+    "explore a folder out of a list": (
+        "explore",
+        ["ckpt_path={ckpt}", "galleries=nowhere"],
+        "galleries is a list",
+    ),
+    "explore at no port": ("explore", ["ckpt_path={ckpt}", "port=65536"], "port must be a whole"),
+    "explore at a host elsewhere": (
+        "explore",
+        ["ckpt_path={ckpt}", "host=192.0.2.1"],
+        "cannot listen at 192.0.2.1:7860",
+    ),
+    "explore beside nothing": (
+        "explore",
+        ["ckpt_path={ckpt}", "beside=nowhere.ckpt", "port=0"],
+        "no checkpoint at nowhere.ckpt",
+    ),
     "benchmark on no device": ("benchmark", ["device=tpu"], "device must be cpu or cuda"),
     "benchmark of no part": (
         "benchmark",
