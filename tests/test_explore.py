@@ -49,7 +49,6 @@ class Site(NamedTuple):
 
     url: str
     folder: Path  # a gallery
-    process: subprocess.Popen
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +68,17 @@ def site(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     # Neither may open anything.
     loose = {"GRADIO_SHARE": "True", "GRADIO_ALLOWED_PATHS": "/", "GRADIO_SERVER_NAME": "0.0.0.0"}
     environment = os.environ | loose | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    found = re.search(r"http://127\.0\.0\.1:\d+/", process.stdout.readline())
-    assert found is not None
-    yield Site(found[0], gallery, process)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 1
+    ) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://[\d.]+:(\d+)/", process.stdout.readline())
+            assert found is not None
+            yield Site(f"http://127.0.0.1:{found[1]}/", gallery)
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 1
     assert {path.name for path in folder.iterdir()} == {"my scans", "bce", "cache"}
 
 
