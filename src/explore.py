@@ -2,7 +2,7 @@
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,16 +185,14 @@ def search(models: Sequence[Model], place: str, text: str) -> list[Any]:
         Proposition(text, models[0].module.literals)
     except PropositionError as error:
         return [markup.message(str(error)), *[""] * len(models), "", asked]
-    rankings, best = [], []
-    for model in models:
-        try:
-            check_same_images(model, models[0], place)
-            ranking, positions = model.rank(asked)
-            best += positions[:1]
-        except USER_ERRORS as error:
-            ranking = markup.model_heading(model.name, model.path, asked.text)
-            ranking += markup.message(describe_error(error))
-        rankings.append(ranking)
+    best: list[int] = []
+
+    def ranking(model: Model) -> str:
+        found, positions = model.rank(asked)
+        best.extend(positions[:1])
+        return found
+
+    rankings = ask_each(models, asked, ranking)
     return ["", *rankings, explain(models, asked, best[0]) if best else "", asked]
 
 
@@ -205,8 +203,21 @@ def explain(models: Sequence[Model], asked: Asked, position: int) -> str:
     if images.labels is not None:
         caption.append(minterm_name(images.labels[position], models[0].module.literals))
     (image,) = images.pixels(torch.tensor([position]))
-    sections = [model.explain(asked, position) for model in models]
+    sections = ask_each(models, asked, lambda model: model.explain(asked, position))
     return markup.detail(image, position, caption, sections)
+
+
+def ask_each(models: Sequence[Model], asked: Asked, tell: Callable[[Model], str]) -> list[str]:
+    """What each model tells as HTML, or why it cannot."""
+    told = []
+    for model in models:
+        try:
+            check_same_images(model, models[0], asked.place)
+            told.append(tell(model))
+        except USER_ERRORS as error:
+            heading = markup.model_heading(model.name, model.path, asked.text)
+            told.append(heading + markup.message(describe_error(error)))
+    return told
 
 
 def check_same_images(model: Model, other: Model, place: str) -> None:

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
-import torch
 from conftest import Run, run_command, train, write_idx_files
 from omegaconf import DictConfig
 from PIL import Image
@@ -367,8 +366,8 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
     }
     config = DictConfig(settings)
     models = [Model(str(run.checkpoint), config) for run in (trained_run, other)]
-    _, first, second, _, _ = search(models, "test split", "even")
+    _, first, second, detail, _ = search(models, "test split", "even")
     assert "3 of 3 answer" in first
     assert "holds other images" in second
+    assert detail.count("p(literal | x)") == 1
     assert models[0].images("test split") is models[0].images("test split")
-    assert isinstance(models[0].images("test split").embeddings, torch.Tensor)
