@@ -76,6 +76,7 @@ class Pretrained(Encoder):
         if freeze:
             self.network.requires_grad_(False)
             self.network.get_classifier().requires_grad_(True)
+        self.train()  # Lightning leaves modes as they are
 
     def train(self, mode: bool = True) -> "Pretrained":
         """Switch modes; a frozen network keeps its running statistics."""

@@ -62,8 +62,11 @@ def test_grey_images_reach_it_in_three_equal_channels(resnet_file: Path) -> None
         Pretrained((5, 32, 32), "resnet18.tv_in1k", None, False, 64, 5, None)
 
 
-def test_frozen_backbone_changes_in_nothing_but_its_head(resnet_file: Path) -> None:
-    encoder = build("resnet18.tv_in1k", str(resnet_file), freeze=True).train()
+@pytest.mark.parametrize("switched", [False, True])
+def test_frozen_backbone_changes_in_nothing_but_its_head(switched: bool, resnet_file: Path) -> None:
+    encoder = Pretrained((3, 32, 32), "resnet18.tv_in1k", str(resnet_file), True, 64, 5, None)
+    if switched:
+        encoder.eval().train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
     encoder(torch.rand(4, 3, 32, 32)).sum().backward()
