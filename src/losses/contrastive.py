@@ -38,6 +38,9 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Te
 class ContrastiveLoss(nn.Module):
     """`contrastive_loss` with a learned temperature, starting at 0.07.
 
+    As in CLIP, the parameter itself is clipped before a step, not what is made of it: clipping the
+    latter would leave a temperature at the limit, as CLIP's is, without a gradient to come back.
+
     With `torch.distributed` initialised it is the loss of the global batch: every process holds its
     pairs against those of all. Averaging gradients over processes gives those of one process.
     """
@@ -48,11 +51,13 @@ class ContrastiveLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, texts: Tensor) -> Tensor:
         """Embeddings of images and of their texts, both (N, D), to a scalar."""
+        with torch.no_grad():
+            self.log_scale.clamp_(max=math.log(MAX_SCALE))
         if dist.is_initialized():  # with gradients, from and to all processes
             embeddings = torch.cat(all_gather(embeddings))
             texts = torch.cat(all_gather(texts))
         return contrastive_loss(embeddings, texts, self.scale())
 
     def scale(self) -> Tensor:
-        """The inverse temperature, at most 100."""
-        return self.log_scale.exp().clamp(max=MAX_SCALE)
+        """The inverse temperature, at most 100 in training."""
+        return self.log_scale.exp()

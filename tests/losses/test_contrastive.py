@@ -63,11 +63,14 @@ def test_temperature_starts_as_clips_and_is_clipped() -> None:
     assert float(loss.scale().detach()) == pytest.approx(1 / 0.07)
     with torch.no_grad():
         loss.log_scale.fill_(20)
-    assert float(loss.scale().detach()) == 100
     images, texts = pairs(6, 4)
+    value = loss(images, texts)
     torch.testing.assert_close(
-        loss(images, texts).double(), contrastive_loss(images, texts, 100.0), check_dtype=False
+        value.double(), contrastive_loss(images, texts, 100.0), check_dtype=False
     )
+    assert float(loss.scale().detach()) == pytest.approx(100)
+    value.backward()
+    assert loss.log_scale.grad != 0  # so that it can come back
 
 
 def loss_and_gradients(images: Tensor, texts: Tensor) -> list[Tensor]:
