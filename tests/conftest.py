@@ -95,6 +95,14 @@ def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP with random weights, as published ones are saved."""
+    from tiny_clip import save_clip  # transformers takes seconds to import
+
+    return save_clip(tmp_path_factory.mktemp("models") / "clip")
+
+
+@pytest.fixture(scope="session")
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One short training with W&B offline, that many tests look at."""
     return train(tmp_path_factory.mktemp("run") / "out")

@@ -39,3 +39,37 @@ class Encoder(nn.Module):
         """Map images (N, channels, height, width), float32, to embeddings (N, D)."""
         features = self.features(images)
         return features if self.radius is None else self.radius * normalize(features, dim=1)
+
+
+class DualEncoder(Encoder):
+    """An encoder that came with one of texts, whose embeddings lie in the same space.
+
+    `log_scale` is the logarithm of the inverse temperature that the two were trained with.
+    """
+
+    log_scale: float
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Map n texts to embeddings (n, D), of any length.
+
+        Raises:
+            ValueError: If a text is too long.
+        """
+        raise NotImplementedError
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Raise ValueError if a text is too long, without embedding any."""
+        raise NotImplementedError
+
+
+def check_channels(image_shape: Sequence[int]) -> None:
+    """Raise ValueError unless normalisation for three channels can take images of this shape."""
+    if image_shape[0] not in (1, 3):
+        raise ValueError(
+            f"pretrained encoders take grey or RGB images, not {image_shape[0]} channels"
+        )
+
+
+def first_line(error: Exception) -> str:
+    """What a library said was wrong, without its advice."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

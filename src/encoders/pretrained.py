@@ -8,7 +8,7 @@ import timm
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from src.encoders.encoder import Encoder
+from src.encoders.encoder import Encoder, check_channels, first_line
 
 HUB = "hub"
 
@@ -43,10 +43,7 @@ class Pretrained(Encoder):
         radius: float | None,
     ) -> None:
         super().__init__(embedding_dim, radius)
-        if image_shape[0] not in (1, 3):
-            raise ValueError(
-                f"pretrained encoders take grey or RGB images, not {image_shape[0]} channels"
-            )
+        check_channels(image_shape)
         self.freeze = freeze
         self.image_size = image_size
         if not timm.is_model(model):
@@ -63,9 +60,8 @@ class Pretrained(Encoder):
                 pretrained_cfg_overlay=None if weights in (None, HUB) else {"file": weights},
             )
         except Exception as error:  # each hub and file format has errors of its own
-            first_line = (str(error) or type(error).__name__).splitlines()[0]
             raise ValueError(
-                f"no weights of {model} from {weights} ({first_line}): give a file of them "
+                f"no weights of {model} from {weights} ({first_line(error)}): give a file of them "
                 "(encoder.weights=FILE), or null for random ones"
             ) from error
         if hasattr(self.network, "set_input_size"):  # vision transformers; others take any size
