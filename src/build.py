@@ -20,7 +20,8 @@ def build_module(
 ) -> SubspaceModule:
     """Compose the module of a config for an image set with these minterms, (M, C).
 
-    Pretrained weights are not looked for where a checkpoint will be loaded.
+    Pretrained weights are not looked for where a checkpoint will be loaded, but models of
+    transformers are read again: their configuration and tokenizer are nowhere else.
     """
     encoder_config = config.encoder.copy()
     if encoder_config.embedding_dim is None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SHORT, Run, run_command
+from transformers import BertConfig, BertModel
 
 ROOT = Path(__file__).parent.parent
 
-# Command, arguments, and what the message must hold. {ckpt} is a good checkpoint.
+# Command, arguments, and what the message must hold. {ckpt} is a good checkpoint, {clip} a good
+# model, {mute} one without a tokenizer and {bert} one of another kind.
 BAD_INPUTS = {
     "misspelt key": ("train", ["loss.alhpa=0.9"], "did you mean loss.alpha?"),
     "missing data": (
@@ -207,6 +210,37 @@ BAD_INPUTS = {
         ["encoder=imagenet_resnet18", "encoder.model=resnet19"],
         "timm has no model 'resnet19'",
     ),
+    "CLIP from nowhere": (
+        "train",
+        ["encoder=clip", "encoder.model=/nowhere/clip"],
+        "there is no folder /nowhere/clip",
+    ),
+    "CLIP from nowhere on the hub": (
+        "train",
+        ["encoder=clip", "encoder.model=nobody-0/no-clip"],
+        "there is no folder nobody-0/no-clip, and no such model from the hub",
+    ),
+    "CLIP of another architecture": (
+        "train",
+        ["encoder=clip", "encoder.model={bert}"],
+        "holds a BertModel, which has no vision_model",
+    ),
+    "CLIP without its tokenizer": (
+        "train",
+        ["encoder=clip", "encoder.model={mute}"],
+        "no tokenizer in",
+    ),
+    "prompts longer than CLIP's context": (
+        "train",
+        [
+            "encoder=clip",
+            "encoder.model={clip}",
+            "loss=contrastive",
+            "module.readout=text",
+            "module.label_coding=captions",
+        ],
+        "'...; set module.max_query_depth=1",
+    ),
     "images on the device and in workers": (
         "train",
         ["loader.on_device=true", "loader.workers=2"],
@@ -240,6 +274,18 @@ def write_bad_checkpoints(good: Path) -> None:
     torch.save(checkpoint, "disguised.ckpt")
 
 
+@pytest.fixture(scope="module")
+def models(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small CLIP, one without its tokenizer, and a BERT in the place of one."""
+    folder = tmp_path_factory.mktemp("models")
+    mute, bert = (Path(shutil.copytree(clip_folder, folder / name)) for name in ("mute", "bert"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (mute / name).unlink()
+    config = BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    BertModel(config).save_pretrained(bert)
+    return {"clip": clip_folder, "mute": mute, "bert": bert}
+
+
 def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -252,11 +298,13 @@ def test_bad_input_is_answered_in_two_lines_and_harms_nothing(
     arguments: list[str],
     expected: str,
     trained_run: Run,
+    models: dict[str, Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = files(trained_run.folder)
     write_bad_checkpoints(trained_run.checkpoint)
-    arguments = [argument.format(ckpt=trained_run.checkpoint) for argument in arguments]
+    places = models | {"ckpt": trained_run.checkpoint}
+    arguments = [argument.format(**places) for argument in arguments]
     arguments += ["logger=none"] if command == "train" else []
     result = run_command(command, *arguments)
     assert result.status == 1

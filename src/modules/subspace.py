@@ -12,7 +12,7 @@ from torch import distributed as dist
 from torch.nn.functional import one_hot
 
 from src.data.images import ImageBatch
-from src.encoders.encoder import Encoder
+from src.encoders.encoder import DualEncoder, Encoder
 from src.encoders.text import TextEncoder
 from src.losses.contrastive import ContrastiveLoss
 from src.losses.nuclear import (
@@ -29,7 +29,7 @@ from src.optimizers import OptimizerFactory
 from src.subspaces.closed_form import optimal_loss
 from src.subspaces.minterms import MintermSubspaces, find_minterms
 from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
-from src.subspaces.prompts import captions, vocabulary
+from src.subspaces.prompts import captions, prompt, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions
 from src.subspaces.readouts import (
@@ -75,7 +75,8 @@ class SubspaceModule(pl.LightningModule):
         batch_size: Images in a training batch, for which spectra are stated.
         readout: What answers for the model: the `subspaces`; or, for baselines, the `softmax` of
             embeddings as logits of minterms, the `sigmoid` of embeddings as logits of literals, or
-            `text`, a small text encoder trained along.
+            `text`, compared by the encoder's own text tower with its temperature, or else by a
+            small text encoder trained along.
         label_coding: What the loss sees as labels: the `literals` themselves, (N, C);
             indicators of `minterms`, (N, M), for which the labels of any batch have full rank; or
             embeddings of `captions`, (N, D).
@@ -134,6 +135,8 @@ class SubspaceModule(pl.LightningModule):
             )
             self.queries += harder
             self.depths += [depth] * len(harder)
+        if isinstance(encoder, DualEncoder) and readout == "text":
+            _check_prompts(encoder, self.queries, self.literals)
         self.optimizer = optimizer
         self.collector = EmbeddingCollector()
         self.spectra: dict[str, Spectrum] = {}
@@ -227,6 +230,10 @@ class SubspaceModule(pl.LightningModule):
             return SigmoidReadout(len(self.literals))
         if kind == "text":
             assert isinstance(self.loss, ContrastiveLoss)
+            if isinstance(self.encoder, DualEncoder):
+                nn.init.constant_(self.loss.log_scale, self.encoder.log_scale)
+                texts = self.encoder.encode_texts
+                return TextReadout(minterms, self.literals, texts, self.loss.scale)
             text = TextEncoder(vocabulary(self.literals), self.encoder.embedding_dim)
             return TextReadout(minterms, self.literals, text, self.loss.scale)
         return self.subspaces
@@ -341,6 +348,16 @@ def _check_number_of_queries(num_literals: int, max_query_literals: int) -> None
             f"conjunctions of up to {max_query_literals} of {num_literals} literals are {number:,} "
             f"queries, more than {MAX_QUERIES:,}; set module.max_query_literals=1 or 2"
         )
+
+
+def _check_prompts(
+    encoder: DualEncoder, queries: Sequence[Proposition], literals: Sequence[str]
+) -> None:
+    """Say before the first image is embedded, not after the last, if a prompt is too long."""
+    try:
+        encoder.check_texts([prompt(query, literals) for query in queries])
+    except ValueError as error:
+        raise ValueError(f"{error}; set module.max_query_depth=1") from error
 
 
 def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding) -> None:

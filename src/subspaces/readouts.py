@@ -196,7 +196,7 @@ class TextReadout(MintermReadout):
     Args:
         minterms: (M, C).
         literals: (C,), names.
-        text: Maps n texts to embeddings (n, D).
+        text: Maps n texts to embeddings (n, D); trained along if it is a module.
         scale: Returns the inverse temperature of similarities.
     """
 
@@ -213,7 +213,7 @@ class TextReadout(MintermReadout):
         self,
         minterms: Tensor,
         literals: Sequence[str],
-        text: nn.Module,
+        text: Callable[[Sequence[str]], Tensor],
         scale: Callable[[], Tensor],
     ) -> None:
         super().__init__(minterms)
