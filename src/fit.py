@@ -19,6 +19,9 @@ from src.results import print_results, write_metrics
 def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
     """Fit, then test the last checkpoint, and write down what came out."""
     output_dir = Path(config.output_dir)
+    if "model" in config.encoder and Path(config.encoder.model).is_dir():
+        # Named in full, so that the checkpoint is read from any other folder.
+        config.encoder.model = str(Path(config.encoder.model).absolute())
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if config.ckpt_path is not None:
         check_resumable(config.ckpt_path, plain)
@@ -46,7 +49,11 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
             OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
         for run_logger in trainer.loggers:
             run_logger.log_hyperparams(plain)
-        trainer.fit(module, data, ckpt_path=config.ckpt_path)
+        if trainer.max_epochs == 0:  # the encoder stays as it is; subspaces are fitted all the same
+            trainer.validate(module, data, verbose=False)
+            trainer.save_checkpoint(last)
+        else:
+            trainer.fit(module, data, ckpt_path=config.ckpt_path)
         metrics = dict(trainer.callback_metrics)
         if config.test:
             if not last.exists():
@@ -61,7 +68,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
     if trainer.is_global_zero:
         results = {name: float(value) for name, value in metrics.items()}
         run = describe_run(config, data, module) | {"run/epochs": trainer.current_epoch}
-        if config.test:
+        if config.test and trainer.max_epochs != 0:
             run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
         write_metrics(output_dir, results, run)
         print_results(results, "test" if config.test else "val", output_dir)

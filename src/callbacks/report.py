@@ -54,7 +54,8 @@ class Report(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SubspaceModule)
         spectrum = pl_module.spectra.get("train")
-        if spectrum is None:  # only the nuclear-norm loss has an optimum to compare with
+        # Only the nuclear-norm loss has an optimum to compare with, and only training a course.
+        if spectrum is None or trainer.max_epochs == 0:
             return
         self.epochs.append(trainer.current_epoch + 1)
         self.singular_values.append(spectrum.singular_values.tolist())
