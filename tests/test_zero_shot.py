@@ -1,0 +1,174 @@
+"""Models of which nothing is trained: CLIP as it is published, and encoders as they are made."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Run, run_command, train
+from safetensors.torch import load_file
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+
+from src.data.images import LabelledImages
+from src.instantiate import instantiate
+from src.subspaces.minterms import distinct_minterms
+from src.subspaces.prompts import minterm_captions, prompt
+from src.subspaces.propositions import Proposition
+
+FACES = ("+experiment=celeba_clip", "dataset=faces", "dataset.number=600", "loader.batch_size=16")
+ZERO_SHOT = ("trainer.max_epochs=0", "protocol.clip_image_size=32")  # the model's: no scaling
+
+
+@pytest.fixture(scope="module")
+def zero_shot(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("zero_shot")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(clip_folder.parent)
+        model = f"encoder.model={clip_folder.name}"
+        return train(folder / "run", *FACES, *ZERO_SHOT, model, f"data_dir={folder}")
+
+
+def split(run: Run, name: str) -> LabelledImages:
+    return instantiate(run.config.dataset).splits[name]
+
+
+def published_similarities(model: Path, images: Tensor, texts: list[str]) -> Tensor:
+    """Images (N, 3, height, width) with n texts, by transformers' own pipeline: (N, n)."""
+    pixels = AutoImageProcessor.from_pretrained(model)(images=list(images), return_tensors="pt")
+    tokens = AutoTokenizer.from_pretrained(model)(texts, padding=True, return_tensors="pt")
+    network: Any = AutoModel.from_pretrained(model)
+    with torch.no_grad():
+        return network(**tokens, **pixels).logits_per_image
+
+
+def state(checkpoint: Path) -> dict[str, Tensor]:
+    return torch.load(checkpoint, weights_only=True)["state_dict"]
+
+
+def evaluate(run: Run, folder: Path) -> dict[str, Any]:
+    result = run_command("evaluate", f"ckpt_path={run.checkpoint}", f"hydra.run.dir={folder}")
+    assert result == (0, "")
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def of_the_test(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in metrics.items() if key.startswith("test/")}
+
+
+def test_zero_shot_ranks_by_the_similarities_of_the_model(
+    zero_shot: Run, clip_folder: Path
+) -> None:
+    test = split(zero_shot, "test")
+    literals = list(instantiate(zero_shot.config.dataset).literals)
+    with (zero_shot.folder / "report" / "retrieval.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if int(row["positives"]) >= 10]
+    queries = [Proposition(row["query"], literals) for row in rows]
+    texts = [prompt(query, literals) for query in queries]
+    scores = published_similarities(clip_folder, test.images, texts)
+    assert len(queries) > 20
+    for row, query, column in zip(rows, queries, scores.T, strict=True):
+        expected = average_precision_score(query.holds(test.labels), column)
+        assert float(row["average_precision"]) == pytest.approx(expected, abs=1e-9), row["query"]
+
+
+def test_zero_shot_probabilities_have_the_temperature_of_the_model(
+    zero_shot: Run, clip_folder: Path
+) -> None:
+    test = split(zero_shot, "test")
+    literals = list(instantiate(zero_shot.config.dataset).literals)
+    minterms = distinct_minterms(split(zero_shot, "train").labels)
+    texts = minterm_captions(minterms, literals)
+    probabilities = published_similarities(clip_folder, test.images, texts).softmax(dim=1)
+    predicted = minterms[probabilities.argmax(dim=1)]
+    accuracy = float((predicted == test.labels).all(dim=1).double().mean())
+    assert zero_shot.metrics["test/minterm_accuracy"] == pytest.approx(accuracy)
+
+    found = zero_shot.folder.parent / "found"
+    query = ["query=Male | Bald", f"top_k={len(test)}", f"hydra.run.dir={found}"]
+    assert run_command("retrieve", f"ckpt_path={zero_shot.checkpoint}", *query) == (0, "")
+    with (found / "retrieval.csv").open() as file:
+        rows = {int(row["image"]): float(row["probability"]) for row in csv.DictReader(file)}
+    holds = Proposition("Male | Bald", literals).holds(minterms)
+    expected = probabilities[:, holds].sum(dim=1)
+    torch.testing.assert_close(
+        torch.tensor([rows[image] for image in range(len(test))]), expected, atol=1e-4, rtol=1e-4
+    )
+
+
+def test_zero_shot_run_leaves_what_every_run_does_and_the_published_weights(
+    zero_shot: Run, clip_folder: Path
+) -> None:
+    for name in ("report/coherence.png", "report/retrieval.png", "wandb/latest-run"):
+        assert (zero_shot.folder / name).exists(), name
+    assert zero_shot.metrics["run/epochs"] == 0
+    assert zero_shot.metrics["run/score"] == "prompt"
+    assert "val/retrieval/map" in zero_shot.metrics
+    weights = state(zero_shot.checkpoint)
+    for name, value in load_file(clip_folder / "model.safetensors").items():
+        assert torch.equal(weights[f"encoder.network.{name}"], value), name
+
+
+def test_its_checkpoint_is_tested_from_another_folder(zero_shot: Run, tmp_path: Path) -> None:
+    assert of_the_test(evaluate(zero_shot, tmp_path / "again")) == of_the_test(zero_shot.metrics)
+
+
+def test_its_checkpoint_says_so_if_the_folder_of_the_model_is_gone(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(clip_folder, tmp_path / "model"))
+    settings = [*FACES, "debug=fast", "logger=none", "trainer.max_epochs=0"]
+    run = train(tmp_path / "run", *settings, "encoder.model=model", "data_dir=.")
+    shutil.rmtree(model)
+    result = run_command("evaluate", f"ckpt_path={run.checkpoint}")
+    assert result.status == 1
+    assert f"there is no folder {model}; the model, its tokenizer" in result.message
+
+
+def test_authors_ask_clip_without_not_about_small_images(clip_folder: Path, tmp_path: Path) -> None:
+    settings = [*FACES, "debug=fast", "logger=none", "trainer.max_epochs=0", "data_dir=."]
+    run = train(tmp_path / "run", *settings, f"encoder.model={clip_folder}", "protocol=authors")
+    assert run.metrics["run/score"] == "prompt_without_negation"
+    assert run.config.dataset.image_size == 40
+
+
+@pytest.mark.parametrize("freeze", ["false", "true"])
+def test_tuning_changes_towers_and_temperature(
+    freeze: str, clip_folder: Path, tmp_path: Path
+) -> None:
+    settings = [*FACES, "debug=fast", "logger=none", "trainer.max_epochs=1", "data_dir=."]
+    model = [f"encoder.model={clip_folder}", f"encoder.freeze={freeze}"]
+    weights = state(train(tmp_path / "run", *settings, *model).checkpoint)
+    before = load_file(clip_folder / "model.safetensors")
+    changed = {
+        name.split("_")[0]
+        for name, value in before.items()
+        if not torch.equal(weights[f"encoder.network.{name}"], value)
+    }
+    assert changed == ({"text"} if freeze == "true" else {"text", "vision", "visual"})
+    assert weights["loss.log_scale"] != before["logit_scale"]
+    assert weights["loss.log_scale"] == pytest.approx(float(before["logit_scale"]), abs=0.01)
+
+
+def test_image_tower_is_trained_under_the_nuclear_norm(clip_folder: Path, tmp_path: Path) -> None:
+    settings = ["encoder=clip", "encoder.radius=1", "debug=fast", "logger=none"]
+    run = train(tmp_path / "run", *settings, f"encoder.model={clip_folder}")
+    weights = state(run.checkpoint)
+    before = load_file(clip_folder / "model.safetensors")
+    name = "visual_projection.weight"
+    assert not torch.equal(weights[f"encoder.network.{name}"], before[name])
+    assert run.metrics["test/spectral/optimality_gap"] > 0
+
+
+def test_untrained_encoder_gets_its_subspaces(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "trainer.max_epochs=0")
+    assert run.metrics["run/epochs"] == 0
+    assert run.metrics["test/minterm_accuracy"] > 0.4  # of eight minterms, by their directions
+    assert not (run.folder / "report" / "spectrum.png").exists()
+    callbacks = torch.load(run.checkpoint, weights_only=True)["callbacks"]
+    assert callbacks["Report"]["epochs"] == []
+    assert of_the_test(evaluate(run, tmp_path / "again")) == of_the_test(run.metrics)
