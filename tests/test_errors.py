@@ -230,6 +230,11 @@ BAD_INPUTS = {
         ["encoder=clip", "encoder.model={mute}"],
         "no tokenizer in",
     ),
+    "CLIP with nothing to train": (
+        "train",
+        ["encoder=clip", "encoder.model={clip}", "encoder.freeze=true"],
+        "nothing else to train",
+    ),
     "prompts longer than CLIP's context": (
         "train",
         [

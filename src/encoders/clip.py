@@ -108,6 +108,16 @@ class Clip(DualEncoder):
         )
         return self.network.get_text_features(**tokens.to(self.network.device)).pooler_output
 
+    def freeze_texts(self) -> None:
+        if self.freeze:
+            raise ValueError(
+                "encoder.freeze=true keeps the image tower as it is, and without texts there is "
+                "nothing else to train; trainer.max_epochs=0 trains nothing at all"
+            )
+        self.network.requires_grad_(False)
+        for part in self.image_tower:
+            part.requires_grad_(True)
+
     def check_texts(self, texts: Sequence[str]) -> None:
         for text, tokens in zip(texts, self.tokenizer(list(texts))["input_ids"], strict=True):
             if len(tokens) > self.max_tokens:

@@ -57,6 +57,14 @@ class DualEncoder(Encoder):
         """
         raise NotImplementedError
 
+    def freeze_texts(self) -> None:
+        """Leave the text tower out of training, where images alone are embedded.
+
+        Raises:
+            ValueError: If there is nothing else to train.
+        """
+        raise NotImplementedError
+
     def check_texts(self, texts: Sequence[str]) -> None:
         """Raise ValueError if a text is too long, without embedding any."""
         raise NotImplementedError

@@ -135,8 +135,11 @@ class SubspaceModule(pl.LightningModule):
             )
             self.queries += harder
             self.depths += [depth] * len(harder)
-        if isinstance(encoder, DualEncoder) and readout == "text":
-            _check_prompts(encoder, self.queries, self.literals)
+        if isinstance(encoder, DualEncoder):
+            if readout == "text":
+                _check_prompts(encoder, self.queries, self.literals)
+            else:  # processes wait for the gradients of all that is trained
+                encoder.freeze_texts()
         self.optimizer = optimizer
         self.collector = EmbeddingCollector()
         self.spectra: dict[str, Spectrum] = {}
