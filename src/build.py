@@ -24,7 +24,7 @@ def build_module(
     transformers are read again: their configuration and tokenizer are nowhere else.
     """
     encoder_config = config.encoder.copy()
-    if encoder_config.embedding_dim is None:
+    if "embedding_dim" in encoder_config and encoder_config.embedding_dim is None:
         encoder_config.embedding_dim = number_of_logits(config.module.readout, minterms)
     if from_checkpoint and "weights" in encoder_config:
         encoder_config.weights = None

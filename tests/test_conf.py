@@ -43,7 +43,7 @@ def test_every_callback_fits_its_class() -> None:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_composes_and_fits_its_classes(name: str) -> None:
     config = composed("train", f"+experiment={name}")
-    if config.encoder.embedding_dim is None:
+    if config.encoder.get("embedding_dim", 0) is None:
         assert config.module.readout in ("softmax", "sigmoid")
         config.encoder.embedding_dim = 2
     for group in ("dataset", "encoder", "loss", "optimizer", "module", "trainer"):

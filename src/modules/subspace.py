@@ -29,7 +29,7 @@ from src.optimizers import OptimizerFactory
 from src.subspaces.closed_form import optimal_loss
 from src.subspaces.minterms import MintermSubspaces, find_minterms
 from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
-from src.subspaces.prompts import captions, prompt, vocabulary
+from src.subspaces.prompts import FRAMES, captions, prompt, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions
 from src.subspaces.readouts import (
@@ -358,7 +358,9 @@ def _check_prompts(
 ) -> None:
     """Say before the first image is embedded, not after the last, if a prompt is too long."""
     try:
-        encoder.check_texts([prompt(query, literals) for query in queries])
+        encoder.check_texts(
+            [prompt(query, literals, frame=frame) for query in queries for frame in FRAMES]
+        )
     except ValueError as error:
         raise ValueError(f"{error}; set module.max_query_depth=1") from error
 
