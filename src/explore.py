@@ -21,7 +21,18 @@ from src.checkpoints import load_checkpoint
 from src.cli import USER_ERRORS, check_device, command, describe_error
 from src.data.gallery import Gallery
 from src.figures import minterm_name
-from src.search import Images, check_top_k, describe, open_folder, open_split, rank, read_query
+from src.search import (
+    Images,
+    check_same_images,
+    check_same_literals,
+    check_top_k,
+    describe,
+    model_name,
+    open_folder,
+    open_split,
+    rank,
+    read_query,
+)
 from src.subspaces.propositions import Proposition, PropositionError
 
 SPLITS = ("test", "val", "train")
@@ -68,7 +79,7 @@ class Model:
     def __init__(self, path: str, config: DictConfig) -> None:
         _, data, self.module = load_checkpoint(path, config.data_dir)
         self.path = path
-        self.name = f"{type(self.module.loss).__name__}, score {self.module.score_kind}"
+        self.name = model_name(self.module)
         self.example = data.image_set.example_queries[0]
         self.top_k = config.top_k
         self._device = config.device
@@ -146,12 +157,7 @@ def explore(config: DictConfig) -> None:
     listener = listen(config.host, config.port)
     paths = [config.ckpt_path] if config.beside is None else [config.ckpt_path, config.beside]
     models = [Model(path, config) for path in paths]
-    literals = [model.module.literals for model in models]
-    if literals[0] != literals[-1]:
-        raise ValueError(
-            f"models beside each other need the same literals: {config.ckpt_path} has "
-            f"{', '.join(literals[0])}; {config.beside} has {', '.join(literals[-1])}"
-        )
+    check_same_literals({model.path: model.module for model in models})
     app = serve(page(models))
     host, port = listener.getsockname()
     Console().print(f"http://{host}:{port}/ (Ctrl-C ends it)")
@@ -212,19 +218,14 @@ def ask_each(models: Sequence[Model], asked: Asked, tell: Callable[[Model], str]
     told = []
     for model in models:
         try:
-            check_same_images(model, models[0], asked.place)
+            first = models[0].images(asked.place)
+            images = model.images(asked.place)
+            check_same_images(asked.place, images, model.path, first, models[0].path)
             told.append(tell(model))
         except USER_ERRORS as error:
             heading = markup.model_heading(model.name, model.path, asked.text)
             told.append(heading + markup.message(describe_error(error)))
     return told
-
-
-def check_same_images(model: Model, other: Model, place: str) -> None:
-    """Raise ValueError if a split holds other images for one model than for another."""
-    labels, others = model.images(place).labels, other.images(place).labels
-    if labels is not None and others is not None and not torch.equal(labels, others):
-        raise ValueError(f"the {place} of {model.path} holds other images than {other.path}'s")
 
 
 def page(models: Sequence[Model]) -> gr.Blocks:

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -19,35 +19,82 @@ from src.data.gallery import Gallery
 from src.figures import retrieval_figure
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
-from src.search import Images, check_top_k, describe, open_folder, open_split, rank, read_query
+from src.search import (
+    Images,
+    check_same_images,
+    check_same_literals,
+    check_top_k,
+    describe,
+    model_name,
+    open_folder,
+    open_split,
+    rank,
+    read_query,
+)
 from src.subspaces.propositions import Proposition
 
 DRAWN_QUERIES, DRAWN_IMAGES = 10, 10
 
 
-@torch.inference_mode()
+class Answers(NamedTuple):
+    """What a model answers to all queries."""
+
+    model: str
+    queries: list[Proposition]  # (Q,)
+    images: Images
+    scores: Tensor  # (k, Q)
+    best: Tensor  # (k, Q), positions of the images
+    rows: list[list[dict[str, Any]]]  # (Q, k), as they are written
+
+
 def retrieve(config: DictConfig) -> None:
     """Rank images by propositions; print the best, draw them and write them down."""
     check_top_k(config.top_k)
     check_device(config.device)
-    _, data, module = load_checkpoint(config.ckpt_path, config.data_dir)
-    module = module.to(config.device)
-    queries = [read_query(text, module) for text in read_queries(config)]
-    images = open_images(config, data, module)
-    module = module.cpu()
+    texts = read_queries(config)
+    paths = [config.ckpt_path] if config.beside is None else [config.ckpt_path, config.beside]
+    loaded = {path: load_checkpoint(path, config.data_dir)[1:] for path in paths}
+    check_same_literals({path: module for path, (_, module) in loaded.items()})
+    answers = [answer(config, path, texts, *loaded[path]) for path in loaded]
+    place = f"{config.split} split"
+    check_same_images(place, answers[0].images, paths[0], answers[-1].images, paths[-1])
 
-    scores, best = rank(queries, images, module, config.top_k)
     console = Console()
     rows = []
-    for column, query in enumerate(queries):
-        found = describe(query, images, module, best[:, column], scores[:, column])
-        rows += found
-        console.print(print_table(query, found))
+    for query in range(len(texts)):
+        for model in answers:
+            title = f"{texts[query]}    {model.model}"
+            console.print(print_table(title, model.rows[query]))
+            rows += model.rows[query]
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     write(output_dir, rows)
-    draw(output_dir / "retrieval.png", queries, images, best)
+    draw(output_dir / "retrieval.png", answers)
     console.print(f"written to {output_dir}: retrieval.png, .csv, .json", soft_wrap=True)
+
+
+@torch.inference_mode()
+def answer(
+    config: DictConfig,
+    path: str,
+    texts: Sequence[str],
+    data: ImageDataModule,
+    module: SubspaceModule,
+) -> Answers:
+    """Rank the images of a config by all queries under one model."""
+    queries = [read_query(text, module) for text in texts]
+    images = open_images(config, path, data, module.to(config.device))
+    module = module.cpu()
+    scores, best = rank(queries, images, module, config.top_k)
+    name = model_name(module)
+    rows = [
+        [
+            {"model": name} | row
+            for row in describe(query, images, module, best[:, column], scores[:, column])
+        ]
+        for column, query in enumerate(queries)
+    ]
+    return Answers(name, queries, images, scores, best, rows)
 
 
 def read_queries(config: DictConfig) -> list[str]:
@@ -63,18 +110,20 @@ def read_queries(config: DictConfig) -> list[str]:
     return texts
 
 
-def open_images(config: DictConfig, data: ImageDataModule, module: SubspaceModule) -> Images:
+def open_images(
+    config: DictConfig, path: str, data: ImageDataModule, module: SubspaceModule
+) -> Images:
     """Embed the folder of the config, or else the split of the data set."""
     if config.gallery is not None:
         gallery = Gallery(Path(config.gallery), data.image_set)
-        return open_folder(gallery, module, Path(config.cache_dir), Path(config.ckpt_path))
+        return open_folder(gallery, module, Path(config.cache_dir), Path(path))
     return open_split(data, config.split, module)
 
 
-def print_table(query: Proposition, rows: Sequence[dict[str, Any]]) -> Table:
+def print_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
     """The rows of a query for a terminal."""
-    table = Table(title=escape(query.text), title_justify="left")
-    headings = [key for key in rows[0] if key != "query" and not key.startswith("p(")]
+    table = Table(title=escape(title), title_justify="left")
+    headings = [key for key in rows[0] if key not in ("model", "query") and key[:2] != "p("]
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
@@ -91,21 +140,21 @@ def write(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     (folder / "retrieval.json").write_text(json.dumps(list(rows), indent=2) + "\n")
 
 
-def draw(path: Path, queries: Sequence[Proposition], images: Images, best: Tensor) -> None:
+def draw(path: Path, answers: Sequence[Answers]) -> None:
     """Pictures of the first queries and their best images; wrong ones, if known, are crossed."""
-    queries, best = queries[:DRAWN_QUERIES], best[:DRAWN_IMAGES, :DRAWN_QUERIES]
-    captions, hits = [], []
-    for query, chosen in zip(queries, best.T, strict=True):
-        if images.labels is None:
-            captions.append("")
-            hits.append([True] * len(chosen))
-            continue
-        hits.append(query.holds(images.labels[chosen]).tolist())
-        captions.append(f"{sum(hits[-1])} of {len(chosen)} right")
-    texts = [query.text for query in queries]
-    pixels = [images.pixels(chosen) for chosen in best.T]
-    ranks = [range(1, len(best) + 1)] * len(queries)
-    retrieval_figure(texts, captions, pixels, ranks, hits).savefig(path, dpi=130)
+    titles, captions, pixels, ranks, hits = [], [], [], [], []
+    for column in range(min(DRAWN_QUERIES, len(answers[0].queries))):
+        for model in answers:
+            query, chosen = model.queries[column], model.best[:DRAWN_IMAGES, column]
+            answered = [row.get("answers") for row in model.rows[column][: len(chosen)]]
+            known = model.images.labels is not None
+            caption = [f"{sum(map(bool, answered))} of {len(chosen)} right"] if known else []
+            titles.append(query.text)
+            captions.append("    ".join([*caption, *([model.model] if len(answers) > 1 else [])]))
+            pixels.append(model.images.pixels(chosen))
+            ranks.append(range(1, len(chosen) + 1))
+            hits.append([answer is not False for answer in answered])
+    retrieval_figure(titles, captions, pixels, ranks, hits).savefig(path, dpi=130)
 
 
 def _cell(value: Any) -> str:
@@ -114,7 +163,9 @@ def _cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
 
 
-main = command("retrieve", text_keys=["ckpt_path", "query", "queries", "gallery"])(retrieve)
+main = command("retrieve", text_keys=["ckpt_path", "beside", "query", "queries", "gallery"])(
+    retrieve
+)
 
 if __name__ == "__main__":
     main()

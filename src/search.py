@@ -1,6 +1,6 @@
 """What is searched, a split or a folder of images, and what a model says of the best matches."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,30 @@ def open_folder(gallery: Gallery, module: SubspaceModule, cache: Path, checkpoin
     embeddings = gallery.embed(module, cache, checkpoint)
     names = [str(path) for path in gallery.files.paths]
     return Images(embeddings, gallery.files.__getitem__, names, None)
+
+
+def model_name(module: SubspaceModule) -> str:
+    """What tells models apart: the loss, and the score that ranks."""
+    return f"{type(module.loss).__name__}, score {module.score_kind}"
+
+
+def check_same_literals(modules: Mapping[str, SubspaceModule]) -> None:
+    """Raise ValueError unless all modules, by their checkpoints, have the same literals."""
+    (path, first), *others = modules.items()
+    for other_path, other in others:
+        if first.literals != other.literals:
+            raise ValueError(
+                f"models beside each other need the same literals: {path} has "
+                f"{', '.join(first.literals)}; {other_path} has {', '.join(other.literals)}"
+            )
+
+
+def check_same_images(place: str, images: Images, path: str, others: Images, other: str) -> None:
+    """Raise ValueError if a split holds other images for one checkpoint than for another."""
+    if images.labels is None or others.labels is None:  # folders
+        return
+    if not torch.equal(images.labels, others.labels):
+        raise ValueError(f"the {place} of {path} holds other images than {other}'s")
 
 
 def check_top_k(top_k: Any) -> None:

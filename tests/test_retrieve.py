@@ -84,6 +84,31 @@ def test_several_queries_come_from_a_file(trained_run: Run, tmp_path: Path) -> N
     assert [row["image"] for row in alone] == [row["image"] for row in rows[3:]]
 
 
+def test_two_models_are_asked_the_same(trained_run: Run, tmp_path: Path) -> None:
+    other = train(tmp_path / "run", "logger=none", *BASELINE)
+    asked = ["query=even & ~prime", "top_k=4"]
+    both = retrieve(trained_run, tmp_path / "both", *asked, f"beside={other.checkpoint}")
+    models = ["NuclearNormLoss, score sum"] * 4 + ["CrossEntropyLoss, score probability"] * 4
+    assert [row["model"] for row in both] == models
+    for run, rows in ((trained_run, both[:4]), (other, both[4:])):
+        alone = retrieve(run, tmp_path / run.folder.name, *asked)
+        assert [row["image"] for row in alone] == [row["image"] for row in rows]
+    heights = []
+    for name in ("both", trained_run.folder.name):
+        with Image.open(tmp_path / name / "retrieval.png") as image:
+            heights.append(image.height)
+    assert heights[0] > 1.5 * heights[1]
+
+
+def test_models_of_other_images_are_not_compared(trained_run: Run, tmp_path: Path) -> None:
+    other = train(tmp_path / "run", "logger=none", "debug=fast", "dataset.split_seed=1")
+    beside = [f"ckpt_path={trained_run.checkpoint}", f"beside={other.checkpoint}", "query=even"]
+    result = run_command("retrieve", *beside, f"hydra.run.dir={tmp_path / 'out'}")
+    assert result.status == 1
+    assert "holds other images" in result.message
+    assert not (tmp_path / "out" / "retrieval.png").exists()
+
+
 def test_help_explains_queries(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command("retrieve", "--help") == (0, "")
     output = capsys.readouterr().out
