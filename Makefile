@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help setup run test lint benchmark lock clean
+.PHONY: help setup browser run test lint benchmark lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -13,6 +13,10 @@ setup: .venv/installed ## Create the environment in .venv
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --require-hashes -r requirements.lock
 	touch $@
+
+browser: ## Install Chromium, which the page is tried in (Debian, as root)
+	apt-get update -qq
+	apt-get install -y -qq chromium chromium-driver
 
 run: setup ## Train on handwritten digits, test, and draw the report
 	$(BIN)/python -m src.train
