@@ -28,9 +28,15 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
-
-class NonFiniteEmbeddingsError(ArithmeticError):
-    """A batch holds embeddings or labels that are NaN or infinite."""
+from src.losses.batch import (
+    NonFiniteEmbeddingsError,
+    check_positive,
+    check_shapes,
+    list_rows,
+    loss_dtype,
+    on_float64_device,
+)
+from src.losses.spectra import inverse_roots
 
 
 class NuclearNormTerms(NamedTuple):
@@ -67,7 +73,7 @@ def nuclear_norm_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: fl
     """
     check_alpha_beta(alpha, beta)
     loss = nuclear_norm_terms(embeddings, labels).combine(alpha, beta)
-    return loss.to(torch.promote_types(embeddings.dtype, torch.float32))
+    return loss.to(loss_dtype(embeddings))
 
 
 def nuclear_norm_terms(embeddings: Tensor, labels: Tensor) -> NuclearNormTerms:
@@ -88,11 +94,7 @@ def nuclear_norm_terms(embeddings: Tensor, labels: Tensor) -> NuclearNormTerms:
         ValueError: If the shapes do not match.
         NonFiniteEmbeddingsError: If embeddings or labels hold NaN or infinity.
     """
-    if embeddings.ndim != 2 or labels.ndim != 2 or len(embeddings) != len(labels):
-        raise ValueError(
-            "embeddings must be (N, D) and labels (N, C) with the same N, "
-            f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}"
-        )
+    check_shapes(embeddings, labels)
     return NuclearNormTerms(*_NuclearNorms.apply(embeddings, labels))
 
 
@@ -117,15 +119,14 @@ def terms_from_gram(gram: Tensor, num_labels: int) -> NuclearNormTerms:
 def singular_values_from_gram(gram: Tensor) -> Tensor:
     """Singular values of A from A A^T, (n, n): (n,), descending, zero on the null space."""
     eigenvalues = torch.linalg.eigvalsh(gram)
-    return (eigenvalues * _inverse_roots(eigenvalues)).flip(-1)
+    return (eigenvalues * inverse_roots(eigenvalues)).flip(-1)
 
 
 def check_alpha_beta(alpha: float, beta: float) -> None:
     """Raise ValueError unless 0 < alpha < 1 and beta > 0: outside, the loss has no minimum."""
     if not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise ValueError(f"alpha must be a number between 0 and 1, such as 0.99, not {alpha!r}")
-    if not isinstance(beta, int | float) or not 0 < beta < float("inf"):
-        raise ValueError(f"beta must be a number above 0, such as 0.05, not {beta!r}")
+    check_positive(beta=beta)
 
 
 class NuclearNormLoss(nn.Module):
@@ -170,7 +171,7 @@ class _NuclearNorms(torch.autograd.Function):
 
         joint_values, joint_vectors = torch.linalg.eigh(gram)
         values, vectors = torch.linalg.eigh(gram[num_labels:, num_labels:])
-        joint_scales, scales = _inverse_roots(joint_values), _inverse_roots(values)
+        joint_scales, scales = inverse_roots(joint_values), inverse_roots(values)
         # G^(-1/2), of which the gradient takes the columns of the embeddings.
         joint_inverse = (joint_vectors * joint_scales) @ joint_vectors[num_labels:].T
         inverse = (vectors * scales) @ vectors.T
@@ -195,23 +196,14 @@ class _NuclearNorms(torch.autograd.Function):
 
 def _stack(embeddings: Tensor, labels: Tensor) -> Tensor:
     """Z^T, (N, C + D), in float64: squaring halves the digits, and float32 has none to spare."""
-    if embeddings.device.type == "mps":  # has no float64; N x (C + D) is small enough to move
-        embeddings, labels = embeddings.cpu(), labels.cpu()
-    return torch.cat([labels, embeddings], dim=1).double()
-
-
-def _inverse_roots(eigenvalues: Tensor) -> Tensor:
-    """1 / s for eigenvalues s^2 of a Gram matrix, ascending; 0 where they are rounding errors."""
-    null = len(eigenvalues) * torch.finfo(torch.float64).eps * eigenvalues[-1]
-    return torch.where(eigenvalues > null, eigenvalues, torch.inf).rsqrt()
+    stacked = [on_float64_device(labels), on_float64_device(embeddings)]
+    return torch.cat(stacked, dim=1).double()
 
 
 def _describe_non_finite(embeddings: Tensor, labels: Tensor) -> str:
     finite = torch.isfinite(embeddings).all(dim=1) & torch.isfinite(labels).all(dim=1)
-    rows = (~finite).nonzero().flatten().tolist()
-    if not rows and dist.is_initialized():
+    if finite.all() and dist.is_initialized():
         return "embeddings or labels of another process are NaN or infinite"
-    if not rows:
+    if finite.all():
         return "embeddings are so large that their squares overflow"
-    shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-    return f"embeddings or labels are NaN or infinite in {len(rows)} of {len(finite)} rows: {shown}"
+    return f"embeddings or labels are NaN or infinite in {list_rows(~finite)}"
