@@ -1,0 +1,48 @@
+"""Orthogonal low-rank embedding (OLE)."""
+
+from torch import Tensor, nn
+
+from src.losses.batch import class_members, in_float64, loss_dtype, whole_batch
+from src.losses.spectra import nuclear_norm
+
+LEAST_NORM = 1.0  # below it a class is not pulled together any further, so that none collapses
+
+
+def ole_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
+    """Nuclear norms of the classes minus that of the batch, [0].
+
+    With X (D x N) the embeddings and X_k those of class k,
+
+        l = sum_k max(1, ||X_k||_*) - ||X||_*
+
+    summed over the classes that the batch has. For disjoint classes it is at least 0, with equality
+    where classes are orthogonal and their norms at least 1. Classes may overlap.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N, K), in {0, 1}.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: If the shapes do not match, or labels are not in {0, 1} or mark no class.
+
+    References:
+        [0] Lezama et al., *OLE: Orthogonal Low-rank Embedding, A Plug and Play Geometric Loss for
+        Deep Learning*, CVPR 2018, https://arxiv.org/abs/1712.01727
+    """
+    members = class_members(embeddings, labels)
+    vectors = in_float64(embeddings)
+    loss = -nuclear_norm(vectors)
+    for member in members.T.to(vectors.device):
+        loss = loss + nuclear_norm(vectors[member]).clamp(min=LEAST_NORM)
+    return loss.to(loss_dtype(embeddings))
+
+
+class OLELoss(nn.Module):
+    """`ole_loss` of the batch that all processes hold together."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
+        return ole_loss(*whole_batch(embeddings, labels))
