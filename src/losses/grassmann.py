@@ -1,0 +1,107 @@
+"""Grassmann class representation: classes as learned subspaces."""
+
+import torch
+from torch import Tensor, nn
+from torch.linalg import vector_norm
+from torch.nn.functional import cross_entropy, normalize
+from torch.nn.utils.parametrizations import orthogonal
+
+from src.losses.batch import check_positive, in_float64, loss_dtype, partition
+
+
+def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: float) -> Tensor:
+    """Cross-entropy of `grassmann_logits`.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N, K), in {0, 1}, one class per sample.
+        bases: (K, D, S), with orthonormal columns.
+        scale: Length of embeddings, an inverse temperature.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: If scale is out of range, the shapes do not match, or labels do not mark one
+            class per sample.
+    """
+    check_positive(scale=scale)
+    partition(embeddings, labels)
+    if labels.shape[1] != len(bases) or embeddings.shape[1] != bases.shape[1]:
+        raise ValueError(
+            f"subspaces of {len(bases)} classes in {bases.shape[1]} dimensions do not fit labels "
+            f"{tuple(labels.shape)} and embeddings {tuple(embeddings.shape)}"
+        )
+    logits = grassmann_logits(embeddings, bases, scale)
+    return cross_entropy(logits, labels.to(logits)).to(loss_dtype(embeddings))
+
+
+def grassmann_logits(embeddings: Tensor, bases: Tensor, scale: float) -> Tensor:
+    """Lengths of the projections onto each class's subspace, [0].
+
+    With embeddings x_i scaled to length `scale`, and S_k an orthonormal basis of class k,
+
+        logit_ik = ||S_k^T x_i||
+
+    Args:
+        embeddings: (N, D).
+        bases: (K, D, S), with orthonormal columns.
+        scale: Length of embeddings.
+
+    Returns:
+        (N, K), in float64.
+
+    References:
+        [0] Wang et al., *Get the Best of Both Worlds: Improving Accuracy and Transferability by
+        Grassmann Class Representation*, ICCV 2023, https://arxiv.org/abs/2308.01547
+        [1] https://github.com/innerlee/GCR, which follows the gradient on the Grassmannian, where
+        here a parametrization keeps bases orthonormal
+    """
+    vectors = scale * normalize(in_float64(embeddings), dim=1)
+    return vector_norm(torch.einsum("nd,kds->nks", vectors, bases.to(vectors)), dim=2)
+
+
+class GrassmannLoss(nn.Module):
+    """`grassmann_loss` with a learned subspace per class.
+
+    Args:
+        num_classes: K.
+        embedding_dim: D.
+        subspace_dim: Dimensions of each class's subspace.
+        scale: Length of embeddings, an inverse temperature.
+
+    Raises:
+        ValueError: If scale is not above 0, or subspace_dim not between 1 and D.
+    """
+
+    bases: Tensor  # (K, D, S)
+
+    def __init__(
+        self, num_classes: int, embedding_dim: int, subspace_dim: int, scale: float
+    ) -> None:
+        super().__init__()
+        check_positive(scale=scale)
+        if not 1 <= subspace_dim <= embedding_dim:
+            raise ValueError(
+                f"subspace_dim must be between 1 and embedding_dim={embedding_dim}, "
+                f"not {subspace_dim}"
+            )
+        self.scale = scale
+        self.bases = nn.Parameter(torch.randn(num_classes, embedding_dim, subspace_dim))
+        orthogonal(self, "bases")  # of the random matrix it keeps the span
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
+        return grassmann_loss(embeddings, labels, self._exact_bases(embeddings), self.scale)
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Logits (N, K) of embeddings (N, D)."""
+        return grassmann_logits(embeddings, self._exact_bases(embeddings), self.scale)
+
+    def _exact_bases(self, embeddings: Tensor) -> Tensor:
+        # The parametrization multiplies matrices, which autocast would do in half precision.
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.bases
+
+    def extra_repr(self) -> str:
+        return f"subspace_dim={self.bases.shape[2]}, scale={self.scale}"
