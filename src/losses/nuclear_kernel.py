@@ -1,0 +1,93 @@
+"""The nuclear-norm loss in the feature space of a Gaussian kernel.
+
+The encoder gives a position x_i and a norm n_i per image. Its features phi_i, of length |n_i| in
+the space of the kernel, are known by their products alone,
+
+    K_ij = phi_i . phi_j = n_i n_j exp(-||x_i - x_j||^2)
+
+With Phi the matrix of features and Y (C x N) that of labels, ||Phi||_* is the sum of the roots of
+the eigenvalues of K, and the norm of the stack [Y; Phi] that of Y^T Y + K. The gradient of such a
+sum by K is K^(-1/2) / 2, as in `src.losses.spectra`.
+
+References:
+    [0] Moreira et al., Learning Visual-Semantic Subspace Representations, AISTATS 2025,
+        https://arxiv.org/abs/2405.16213
+    [1] https://github.com/gabmoreira/subspaces
+"""
+
+from torch import Tensor, nn
+
+from src.losses.batch import check_shapes, in_float64, loss_dtype, whole_batch
+from src.losses.nuclear import NuclearNormTerms, check_alpha_beta
+from src.losses.spectra import root_sum
+
+
+def nuclear_kernel_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: float) -> Tensor:
+    """Nuclear-norm loss of one batch with the features of a Gaussian kernel.
+
+        l = tr (Y^T Y + K)^(1/2) - alpha tr K^(1/2) + beta lambda_max(K)
+
+    Args:
+        embeddings: (N, D + 1): positions, and in the last column the norms.
+        labels: (N, C), usually in {0, 1}.
+        alpha: Weight of the features' nuclear norm, in (0, 1).
+        beta: Weight of their squared spectral norm, positive.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: If alpha or beta is out of range, the shapes do not match, or embeddings have
+            less than two columns.
+        NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
+    """
+    check_alpha_beta(alpha, beta)
+    check_shapes(embeddings, labels)
+    vectors = in_float64(embeddings)
+    label_vectors = labels.to(vectors)
+    kernel = gaussian_kernel(vectors)
+    joint_nuclear = root_sum(label_vectors @ label_vectors.T + kernel)[0]
+    loss = NuclearNormTerms(joint_nuclear, *root_sum(kernel)).combine(alpha, beta)
+    return loss.to(loss_dtype(embeddings))
+
+
+def gaussian_kernel(embeddings: Tensor) -> Tensor:
+    """K, (N, N), of positions and norms (N, D + 1).
+
+    Raises:
+        ValueError: If there are less than two columns.
+    """
+    if embeddings.shape[1] < 2:
+        raise ValueError(
+            "the kernel takes positions and, in the last column, norms: at least 2 columns, "
+            f"not {embeddings.shape[1]}; set encoder.embedding_dim=2 or more"
+        )
+    positions, norms = embeddings[:, :-1], embeddings[:, -1]
+    squares = positions.square().sum(dim=1)
+    squared_distances = squares[:, None] + squares - 2 * positions @ positions.T
+    return norms.outer(norms) * squared_distances.neg().exp()
+
+
+class NuclearKernelLoss(nn.Module):
+    """`nuclear_kernel_loss` of the batch that all processes hold together.
+
+    Args:
+        alpha: Weight of the features' nuclear norm, in (0, 1).
+        beta: Weight of their squared spectral norm, positive.
+
+    Raises:
+        ValueError: If alpha or beta is out of range.
+    """
+
+    def __init__(self, alpha: float, beta: float) -> None:
+        super().__init__()
+        check_alpha_beta(alpha, beta)
+        self.alpha = alpha
+        self.beta = beta
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar loss of embeddings (N, D + 1) and labels (N, C)."""
+        return nuclear_kernel_loss(*whole_batch(embeddings, labels), self.alpha, self.beta)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}, beta={self.beta}"
