@@ -1,0 +1,60 @@
+"""The relation G between samples, as a distribution of positive pairs.
+
+Self-supervised losses see which samples are views of one thing: G, (N, N), where row i marks the
+positives of sample i. Drawing a related pair (i, j) at random has the probability
+
+    p_ij = G_ij / |G|,    r_i = sum_j p_ij,    c_j = sum_i p_ij
+
+with |G| the sum of G. A symmetric G treats both ends alike, and r = c are the degrees of its
+graph; with G nonzero from first to second views only, expectations under p, r and c are the means
+over pairs, first views and second views.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.losses.batch import on_float64_device
+
+
+class PositivePairs(NamedTuple):
+    """The distribution of positive pairs and of each of their ends, in float64."""
+
+    joint: Tensor  # p, (N, N)
+    first: Tensor  # r, (N,)
+    second: Tensor  # c, (N,)
+
+
+def positive_pairs(embeddings: Tensor, relation: Tensor) -> PositivePairs:
+    """Positive pairs of a relation between embeddings.
+
+    Args:
+        embeddings: (N, D).
+        relation: (N, N), nonnegative.
+
+    Raises:
+        ValueError: If the shapes do not match, or the relation has a negative entry or none.
+    """
+    if embeddings.ndim != 2 or relation.shape != (len(embeddings), len(embeddings)):
+        raise ValueError(
+            "embeddings must be (N, D) and relation (N, N) with the same N, "
+            f"got {tuple(embeddings.shape)} and {tuple(relation.shape)}"
+        )
+    weights = on_float64_device(relation).double()
+    if not torch.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("relation must hold no negative, infinite or NaN entries")
+    if not weights.any():
+        raise ValueError("relation relates no samples; a batch needs two views of some image")
+    joint = weights / weights.sum()
+    return PositivePairs(joint, joint.sum(dim=1), joint.sum(dim=0))
+
+
+def deviations(vectors: Tensor, weights: Tensor) -> Tensor:
+    """Vectors (N, D) minus their mean under weights (N,) that sum to 1."""
+    return vectors - weights @ vectors
+
+
+def second_moment(vectors: Tensor, weights: Tensor) -> Tensor:
+    """Mean of x x^T, (D, D), over vectors (N, D) under weights (N,) that sum to 1."""
+    return vectors.T @ (weights.unsqueeze(1) * vectors)
