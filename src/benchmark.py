@@ -1,6 +1,5 @@
 """Measure a part of the project: `python -m src.benchmark part=loss`."""
 
-import json
 from importlib import import_module
 from pathlib import Path
 
@@ -8,9 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 
-from src.benchmarks.table import markdown_table
 from src.cli import check_device, command
-from src.provenance import provenance
+from src.tables import Table, write_table
 
 PARTS = ("loss", "loaders", "retrieval")
 
@@ -27,15 +25,9 @@ def benchmark(config: DictConfig) -> None:
     measured = what.measure(device=config.device, **config[config.part])
     rows = list(track(measured, "measuring", console=console, transient=True))
 
+    conditions = f"{what.CONDITIONS} Device: {config.device}."
     settings = OmegaConf.to_container(config[config.part], resolve=True)
-    record = provenance() | {"device": config.device}
-    stem = output_dir / config.part
-    stem.with_suffix(".json").write_text(
-        json.dumps({"rows": rows, "settings": settings} | record, indent=2) + "\n"
-    )
-    machine = f"{record['device']}: {record['run/hardware']}, PyTorch {record['run/version/torch']}"
-    table = f"{markdown_table(what.COLUMNS, rows)}\n{what.CONDITIONS} {machine}.\n"
-    stem.with_suffix(".md").write_text(table)
+    table = write_table(output_dir / config.part, Table(what.COLUMNS, rows, conditions), settings)
     console.print(table, soft_wrap=True)
     console.print(f"written to {output_dir}", soft_wrap=True)
 

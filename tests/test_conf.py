@@ -53,6 +53,6 @@ def test_experiment_composes_and_fits_its_classes(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_root_config_belongs_to_a_command(name: str) -> None:
+    assert callable(hydra.utils.get_object(f"src.{name}.main"))
     config = composed(name, *(["dataset=digits"] if name == "prepare" else []))
     OmegaConf.to_container(config.hydra.help, resolve=False)
-    assert callable(hydra.utils.get_object(f"src.{name}.main"))

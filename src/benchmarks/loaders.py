@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from src.benchmarks.table import Row
 from src.data.celeba import TOP_ROWS
 from src.data.faces import Faces
 from src.data.images import ImageSet
 from src.data.mnist import FILES, FashionMnist, find_file
 from src.data.normalize import Normalize
 from src.modules.image_data import ImageDataModule
+from src.tables import Row
 
 BATCH_SIZE, WORKERS, IMAGE_SIZE = 128, 2, 40
 COLUMNS = {

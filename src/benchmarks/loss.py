@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.benchmark import Timer
 
-from src.benchmarks.table import Row
 from src.losses.nuclear import nuclear_norm_loss
+from src.tables import Row
 
 ALPHA, BETA = 0.99, 0.05
 COLUMNS = {

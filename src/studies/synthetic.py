@@ -1,0 +1,173 @@
+"""Free embeddings under a loss: what its optimum looks like, without images or an encoder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from matplotlib.figure import Figure
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ExponentialLR
+
+from src.figures import MEASURED, THEORY
+from src.losses.nuclear import NuclearNormLoss
+from src.subspaces.closed_form import optimal_loss, optimal_singular_values
+from src.tables import Table
+
+INITIAL_SCALE = 0.01
+COLUMNS = {
+    "labels": "labels",
+    "method": "method",
+    "iterations": "iterations",
+    "loss": "loss",
+    "optimum": "closed form",
+    "largest_difference": "largest difference of a singular value",
+    "within": "least squared cosine, same labels",
+    "across": "largest squared cosine, no label shared",
+}
+
+
+class Descent(NamedTuple):
+    """Where a loss led."""
+
+    embeddings: Tensor  # (N, D), float64
+    singular_values: Tensor  # (iterations, min(N, D)), descending
+    loss: float
+
+
+def run(
+    folder: Path,
+    labels: Mapping[str, Sequence[Sequence[int]]],
+    methods: Mapping[str, Mapping],
+    embedding_dim: int,
+    seed: int,
+    alpha: float,
+    beta: float,
+) -> Table:
+    """Descend every loss for all labels, draw `figure.png` and compare with the closed form.
+
+    Args:
+        folder: For the figure.
+        labels: For each label matrix the samples of its literals.
+        methods: For each name a `loss`, and `lr`, `decay` and `iterations` of its descent.
+        embedding_dim: D.
+        seed: Of the initial embeddings.
+        alpha, beta: Of the closed form.
+    """
+    matrices = {name: label_matrix(samples) for name, samples in labels.items()}
+    descents: dict[str, dict[str, Descent]] = {}
+    rows = []
+    jobs = [(name, method) for name in matrices for method in methods]
+    for name, method in track(jobs, "descending", transient=True):
+        matrix = matrices[name]
+        found = descend(matrix, embedding_dim, seed, **methods[method])
+        descents.setdefault(name, {})[method] = found
+        row = {"labels": name, "method": method, "iterations": methods[method]["iterations"]}
+        row |= {"loss": found.loss, "optimum": "", "largest_difference": ""}
+        if isinstance(methods[method]["loss"], NuclearNormLoss):
+            optimal = optimal_singular_values(matrix, alpha, beta)
+            difference = found.singular_values[-1, : len(optimal)] - optimal
+            row["optimum"] = optimal_loss(matrix, alpha, beta)
+            row["largest_difference"] = float(difference.abs().max())
+        rows.append(row | compare_with_labels(found.embeddings, matrix))
+    optima = {
+        name: optimal_singular_values(matrix, alpha, beta) for name, matrix in matrices.items()
+    }
+    figure(matrices, descents, optima).savefig(folder / "figure.png", dpi=130)
+    conditions = (
+        f"Free embeddings of {embedding_dim} dimensions, SGD from normal values of deviation "
+        f"{INITIAL_SCALE}, seed {seed}; nuclear norm with alpha {alpha}, beta {beta}."
+    )
+    return Table(COLUMNS, rows, conditions)
+
+
+def label_matrix(samples: Sequence[Sequence[int]]) -> Tensor:
+    """Labels (N, C), float64, from the samples of each literal."""
+    labels = torch.zeros(1 + max(max(column) for column in samples), len(samples)).double()
+    for literal, column in enumerate(samples):
+        labels[list(column), literal] = 1
+    return labels
+
+
+def descend(
+    labels: Tensor,
+    embedding_dim: int,
+    seed: int,
+    loss: nn.Module,
+    lr: float,
+    decay: float,
+    iterations: int,
+) -> Descent:
+    """SGD on free embeddings, the learning rate multiplied by `decay` at every step.
+
+    Args:
+        labels: (N, C).
+        embedding_dim: D.
+        seed: Of the initial embeddings.
+        loss: Called as loss(embeddings, labels).
+        lr, decay, iterations: Of the descent.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(len(labels), embedding_dim, generator=generator, dtype=torch.float64)
+    embeddings = nn.Parameter(INITIAL_SCALE * start)
+    optimizer = SGD([embeddings], lr=lr)
+    schedule = ExponentialLR(optimizer, decay)
+    values = []
+    for _ in range(iterations):
+        optimizer.zero_grad()
+        loss(embeddings, labels).backward()
+        optimizer.step()
+        schedule.step()
+        values.append(torch.linalg.svdvals(embeddings.detach()))
+    final = float(loss(embeddings, labels).detach())
+    return Descent(embeddings.detach(), torch.stack(values), final)
+
+
+def squared_cosines(embeddings: Tensor) -> Tensor:
+    """Squared cosines between all samples: (N, N)."""
+    unit = normalize(embeddings, dim=1)
+    return (unit @ unit.T) ** 2
+
+
+def compare_with_labels(embeddings: Tensor, labels: Tensor) -> dict[str, float]:
+    """How well samples of the same labels agree, and how far apart others are."""
+    cosines, shared = squared_cosines(embeddings), labels @ labels.T
+    same = (labels.unsqueeze(1) == labels).all(dim=2)
+    return {"within": float(cosines[same].min()), "across": float(cosines[shared == 0].max())}
+
+
+def figure(
+    labels: Mapping[str, Tensor],
+    descents: Mapping[str, Mapping[str, Descent]],
+    optima: Mapping[str, Tensor],
+) -> Figure:
+    """Y^T Y, squared cosines of every method, and the singular values of the first over time."""
+    methods = list(next(iter(descents.values())))
+    columns = 2 + len(methods)
+    drawing = Figure(figsize=(2.9 * columns, 2.9 * len(labels) + 0.3), layout="constrained")
+    grid = drawing.subplots(len(labels), columns, squeeze=False)
+    for axes, (name, matrix) in zip(grid, labels.items(), strict=True):
+        shared = normalize(matrix, dim=1)
+        axes[0].imshow((shared @ shared.T).numpy(), vmin=0, vmax=1)
+        axes[0].set_title(f"{name}: cosines of labels", fontsize=10)
+        for panel, method in zip(axes[1:], methods, strict=False):
+            picture = panel.imshow(
+                squared_cosines(descents[name][method].embeddings), vmin=0, vmax=1
+            )
+            panel.set_title(f"{method}: squared cosines", fontsize=10)
+        for panel in axes[:-1]:
+            panel.set_xticks([])
+            panel.set_yticks([])
+        values = descents[name][methods[0]].singular_values
+        rank = len(optima[name])
+        axes[-1].plot(values[:, rank:].numpy(), color="0.75", linewidth=0.8)
+        axes[-1].plot(values[:, :rank].numpy(), color=MEASURED, linewidth=1)
+        for level in sorted({round(value, 4) for value in optima[name].tolist()}):
+            axes[-1].axhline(level, color=THEORY, linestyle="--", linewidth=1)
+        axes[-1].set_title(f"{methods[0]}: singular values", fontsize=10)
+        axes[-1].set_xlabel("iteration; dashed: closed form", fontsize=8)
+    drawing.colorbar(picture, ax=grid[:, :-1], location="bottom", shrink=0.3, aspect=40)
+    return drawing
