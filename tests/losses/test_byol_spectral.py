@@ -52,10 +52,11 @@ def test_at_momentum_0_it_has_the_value_and_half_the_gradient_of_spectral_contra
     torch.testing.assert_close(
         loss(embeddings, relation), spectral_contrastive_loss(embeddings, relation)
     )
-    torch.testing.assert_close(
-        2 * gradient(lambda x: loss(x, relation), embeddings),
-        gradient(lambda x: spectral_contrastive_loss(x, relation), embeddings),
-    )
+    expected = gradient(lambda x: spectral_contrastive_loss(x, relation), embeddings)
+    torch.testing.assert_close(2 * gradient(lambda x: loss(x, relation), embeddings), expected)
+    moment = moment_of(embeddings, relation)
+    slope = gradient(lambda x: byol_spectral_loss(x, relation, x, moment), embeddings)
+    torch.testing.assert_close(2 * slope, expected)
 
 
 def test_second_moment_moves_with_batches_of_training_only() -> None:
