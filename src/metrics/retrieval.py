@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 65536  # embeddings scored at a time: fits caches, and bounds the memory of a ranking
+CHUNK = 16384  # embeddings scored at a time: fits caches, and bounds the memory of a ranking
 
 
 class Embeddings(Protocol):
@@ -44,16 +44,17 @@ def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
 
 def _average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
     """AP of one query: scores (N,), float64, and relevance (N,), bool."""
-    bits = (scores + 0.0).view(np.int64)  # + 0.0 makes one zero of two
-    ordered = bits ^ ((bits >> 63) & np.int64(2**63 - 1))  # integers in the order of the scores
-    ordered = np.sort((ordered & ~np.int64(1)) | relevant)
-    levels = ordered >> 1
-    found = levels[np.flatnonzero(ordered & 1)]  # scores of the relevant items
+    ordered = (scores + 0.0).view(np.int64)  # + 0.0 makes one zero of two
+    ordered ^= (ordered >> 63) & np.int64(2**63 - 1)  # integers in the order of the scores
+    ordered &= ~np.int64(1)
+    ordered |= relevant
+    ordered.sort()
+    found = ordered[(ordered & 1).astype(bool)]
     if not len(found):
         return float("nan")
     # Precision at the threshold of every relevant item: searchsorted counts what is below.
     hits = len(found) - np.searchsorted(found, found)
-    items = len(levels) - np.searchsorted(levels, found)
+    items = len(ordered) - np.searchsorted(ordered, found - 1)
     return float((hits / items).mean())
 
 
@@ -68,13 +69,16 @@ def top_k(scores: Tensor, k: int) -> Tensor:
         (min(k, N), Q), int64, best first.
     """
     columns = scores.T.contiguous()
-    least = columns.topk(min(k, len(scores)), dim=1).values[:, -1:]
-    best = []
-    for column, candidates in zip(columns, columns >= least, strict=True):
-        positions = candidates.nonzero().flatten()
-        order = column[positions].sort(descending=True, stable=True).indices
-        best.append(positions[order[:k]])
-    return torch.stack(best, dim=1)
+    k = min(k, len(scores))
+    # One more, to see where an item beyond the k-th is as good as it: those that come first count.
+    values, best = columns.topk(min(k + 1, len(scores)), dim=1)
+    tied = (values[:, k - 1 : k] == values[:, k:]).any(dim=1)
+    best = best[:, :k].sort(dim=1).values
+    order = columns.gather(1, best).sort(dim=1, descending=True, stable=True).indices
+    best = best.gather(1, order)
+    for column in tied.nonzero().flatten():
+        best[column] = columns[column].sort(descending=True, stable=True).indices[:k]
+    return best.T
 
 
 def best_matches(

@@ -26,6 +26,8 @@ from src.subspaces.projectors import span_projectors
 from src.subspaces.propositions import Proposition
 from src.subspaces.readouts import PROBABILITIES, MintermReadout, find_minterms
 
+SHORTEST = 1e-12  # length of an embedding: a zero one has no direction
+
 
 def distinct_minterms(labels: Tensor) -> Tensor:
     """The distinct rows of labels (N, C): (M, C), bool, in lexicographic order."""
@@ -162,7 +164,9 @@ class MintermSubspaces(MintermReadout):
     def _energies(self, embeddings: Tensor, directions: Tensor) -> Tensor:
         """(u_m . x)^2 for n directions, (N, n)."""
         self._check_fitted()
-        return (normalize(embeddings.double(), dim=1) @ directions.T) ** 2
+        exact = embeddings.double()
+        lengths = exact.norm(dim=1, keepdim=True).clamp(min=SHORTEST)
+        return ((exact @ directions.T) / lengths) ** 2
 
     def _check_fitted(self) -> None:
         if not self.counts.any():
