@@ -138,30 +138,44 @@ def minterm_name(minterm: Tensor, literals: Sequence[str]) -> str:
     return " & ".join(present) or "none"
 
 
-def group_figure(
-    names: Sequence[str],
+def score_figure(
+    names: Sequence[tuple[str, str]],
     groups: Sequence[str],
     means: Sequence[Sequence[float]],
     deviations: Sequence[Sequence[float]],
-    label: str,
+    title: str,
 ) -> Figure:
-    """Bars of several methods for several groups, with their deviations.
+    """A coloured table of several methods for several groups, with their deviations.
 
     Args:
-        names: (R,), of the methods.
+        names: (R,), a method and how it was asked; rows of one method stand together.
         groups: (G,).
-        means, deviations: (R, G); NaN where there is none.
-        label: Of the values.
+        means, deviations: (R, G), between 0 and 1; NaN where there is none.
+        title: What is shown.
     """
-    figure = Figure(figsize=(9, 3 + 0.22 * len(names)), layout="constrained")
+    values = np.asarray(means, dtype=float)
+    figure = Figure(figsize=(5 + 1.15 * len(groups), 1.2 + 0.32 * len(names)), layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(names)
-    for row, name in enumerate(names):
-        places = np.arange(len(groups)) + (row - (len(names) - 1) / 2) * width
-        errors = np.nan_to_num(np.asarray(deviations[row]))
-        axes.bar(places, means[row], width * 0.9, yerr=errors, label=name, capsize=2)
+    axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            continue
+        deviation = deviations[row][column]
+        text = f"{value:.3f}" + (f" ± {deviation:.3f}" if deviation == deviation else "")
+        color = "white" if value < 0.6 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+    methods = [method for method, _ in names]
+    for row in range(1, len(names)):
+        if methods[row] != methods[row - 1]:
+            axes.axhline(row - 0.5, color="white", linewidth=4)
+    labels = [
+        f"{method}    {score}" if row == 0 or methods[row - 1] != method else score
+        for row, (method, score) in enumerate(names)
+    ]
+    axes.set_yticks(range(len(names)), labels, fontsize=8)
     axes.set_xticks(range(len(groups)), groups)
-    axes.set(ylabel=label, ylim=(0, 1.02))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", frameon=False, fontsize=8)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=10)
     return figure

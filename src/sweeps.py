@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.figures import group_figure
+from src.figures import score_figure
 
 MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
@@ -78,12 +78,12 @@ def write_tables(folder: Path) -> None:
     retrieval = _retrieval_table(settings, groups)
     if retrieval:
         _write(folder / "retrieval", retrieval, f"{_count_queries(settings, groups)} {conditions}")
-        figure = group_figure(
-            [f"{row['setting']}, {row['score']}" for row in retrieval],
+        figure = score_figure(
+            [(row["setting"].replace("+experiment=", ""), row["score"]) for row in retrieval],
             list(groups.values()),
             [[_number(row[f"mAP {group}"]) for group in groups.values()] for row in retrieval],
             [[_number(row[f"mAP {group} std"]) for group in groups.values()] for row in retrieval],
-            "mAP",
+            "mAP of each method and score, by kind of query",
         )
         figure.savefig(folder / "retrieval.png", dpi=130)
 

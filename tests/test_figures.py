@@ -12,6 +12,7 @@ from src.figures import (
     minterm_name,
     reliability_figure,
     retrieval_figure,
+    score_figure,
     spectrum_figure,
 )
 from src.metrics.calibration import reliability
@@ -69,6 +70,18 @@ def test_coherence_shows_squared_cosines_under_the_names_of_minterms() -> None:
 
 def test_minterm_is_named_by_what_is_true() -> None:
     assert minterm_name(torch.tensor([True, False, True]), ["x", "y", "z"]) == "x & z"
+
+
+def test_scores_are_written_where_there_are_some() -> None:
+    names = [("ours", "sum"), ("ours", "projector"), ("theirs", "probability")]
+    means = [[0.5, 0.9], [0.25, float("nan")], [1.0, 0.0]]
+    deviations = [[0.01, float("nan")], [0.02, float("nan")], [0.0, 0.125]]
+    figure = score_figure(names, ["positive", "negated"], means, deviations, "mAP")
+    written = [text.get_text() for text in figure.axes[0].texts]
+    expected = ["0.500 ± 0.010", "0.900", "0.250 ± 0.020", "1.000 ± 0.000", "0.000 ± 0.125"]
+    assert written == expected
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["ours    sum", "projector", "theirs    probability"]
 
 
 def test_reliability_shows_frequencies_and_leaves_empty_bins_out() -> None:
