@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -163,7 +164,8 @@ def explore(config: DictConfig) -> None:
     Console().print(f"http://{host}:{port}/ (Ctrl-C ends it)")
     # Gradio reports faults itself; uvicorn would report every page that is open at the end.
     options = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1)
-    uvicorn.Server(options).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # how it is meant to end
+        uvicorn.Server(options).run(sockets=[listener])
 
 
 def listen(host: str, port: Any) -> socket.socket:
