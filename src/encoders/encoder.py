@@ -14,9 +14,6 @@ class Encoder(nn.Module):
 
     Args:
         embedding_dim: D.
-        standardize: Whether each dimension is given mean 0 and variance 1 over the batch, and in
-            evaluation over those seen: batch normalisation without learned parameters. Networks
-            start with embeddings that nearly share one direction; this takes it away.
         radius: Length that every embedding is scaled to; None leaves them as they are. Subspaces
             see directions only, and with a fixed length so does the loss.
 
@@ -24,7 +21,7 @@ class Encoder(nn.Module):
         ValueError: If D or the radius is not positive.
     """
 
-    def __init__(self, embedding_dim: int, standardize: bool, radius: float | None) -> None:
+    def __init__(self, embedding_dim: int, radius: float | None) -> None:
         super().__init__()
         if embedding_dim < 1:
             raise ValueError(f"embedding_dim must be at least 1, not {embedding_dim}")
@@ -32,9 +29,6 @@ class Encoder(nn.Module):
             raise ValueError(f"radius must be positive, or null for free lengths, not {radius}")
         self.normalization: tuple[Sequence[float], Sequence[float]] | None = None
         self.embedding_dim = embedding_dim
-        self.standardize = (
-            nn.BatchNorm1d(embedding_dim, affine=False) if standardize else nn.Identity()
-        )
         self.radius = radius
 
     def features(self, images: Tensor) -> Tensor:
@@ -43,7 +37,7 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, channels, height, width), float32, to embeddings (N, D)."""
-        features = self.standardize(self.features(images))
+        features = self.features(images)
         return features if self.radius is None else self.radius * normalize(features, dim=1)
 
 

@@ -24,7 +24,7 @@ class Pretrained(Encoder):
             safetensors keep it; or None for random ones.
         freeze: Whether only the head is trained.
         image_size: Images are scaled to squares of so many pixels.
-        embedding_dim, standardize, radius: As in `Encoder`.
+        embedding_dim, radius: As in `Encoder`.
 
     Raises:
         ValueError: If there is no such model, or its weights cannot be had or are another's.
@@ -40,10 +40,9 @@ class Pretrained(Encoder):
         freeze: bool,
         image_size: int,
         embedding_dim: int,
-        standardize: bool,
         radius: float | None,
     ) -> None:
-        super().__init__(embedding_dim, standardize, radius)
+        super().__init__(embedding_dim, radius)
         check_channels(image_shape)
         self.freeze = freeze
         self.image_size = image_size

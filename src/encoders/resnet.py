@@ -17,7 +17,7 @@ class SmallResNet(Encoder):
     Args:
         image_shape: Channels, height and width.
         depth: 18 or 34.
-        embedding_dim, standardize, radius: As in `Encoder`.
+        embedding_dim, radius: As in `Encoder`.
     """
 
     def __init__(
@@ -25,10 +25,9 @@ class SmallResNet(Encoder):
         image_shape: Sequence[int],
         depth: Literal[18, 34],
         embedding_dim: int,
-        standardize: bool,
         radius: float | None,
     ) -> None:
-        super().__init__(embedding_dim, standardize, radius)
+        super().__init__(embedding_dim, radius)
         self.network = ResNet(BasicBlock, BLOCKS[depth], num_classes=embedding_dim)
         self.network.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, padding=1, bias=False)
         self.network.maxpool = nn.Identity()
