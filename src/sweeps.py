@@ -48,8 +48,11 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).resolve()
+        console = Console()
+        for table in sorted(folder.glob("*.md"), reverse=True):
+            console.print(table.read_text(), soft_wrap=True, markup=False, highlight=False)
         names = (path.name for path in (*folder.glob("*.md"), *folder.glob("*.png")))
-        Console().print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)
+        console.print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)
 
 
 def write_tables(folder: Path) -> None:

@@ -281,7 +281,9 @@ def test_faces_take_the_place_of_celeba_on_request(tmp_path: Path) -> None:
     assert (run.folder / "report" / "retrieval.png").exists()
 
 
-def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(tmp_path: Path) -> None:
+def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = run_command(
         "train",
         "-m",
@@ -301,6 +303,9 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(tmp_path: Path) -> None
     scores = ["sum", "calibrated", "probability", "projector"]
     assert [row["score"] for row in retrieval] == scores * 2
     assert retrieval[0]["mAP negated"] == rows[0]["mAP negated"]
+    printed = capsys.readouterr().out
+    for name in ("sweep", "retrieval"):
+        assert (tmp_path / "sweep" / f"{name}.md").read_text() in printed
     queries = json.loads((tmp_path / "sweep" / "0" / "metrics.json").read_text())
     counted = f"positive {int(queries['test/retrieval/queries_positive'])} "
     assert counted in (tmp_path / "sweep" / "retrieval.md").read_text()
