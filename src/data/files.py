@@ -110,17 +110,16 @@ class StoredRows:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.shape = self._map().shape
+        stored = np.load(path, mmap_mode="r")  # reads the header, once
+        self.shape, self._dtype, self._offset = stored.shape, stored.dtype, stored.offset
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         """The rows of a slice, or at positions (n,)."""
-        return torch.from_numpy(self._map()[rows])
-
-    def _map(self) -> np.ndarray:
-        return np.load(self.path, mmap_mode="c")
+        mapped = np.memmap(self.path, self._dtype, "c", self._offset, self.shape)
+        return torch.from_numpy(mapped[rows])
 
 
 def write_once(
