@@ -19,7 +19,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -28,6 +28,7 @@ from omegaconf.errors import (
 )
 
 CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
+OmegaConf.register_new_resolver("project_dir", lambda: str(CONF_DIR.parent))
 
 # What these say is meant for users; anything else is a fault of the program.
 USER_ERRORS = (

@@ -5,7 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.cli import CONF_DIR, command
+from src.cli import command
 from src.instantiate import instantiate
 from src.tables import write_table
 
@@ -23,7 +23,6 @@ def reproduce(config: DictConfig) -> None:
     console.print(f"written to {output_dir}: {names}", soft_wrap=True)
 
 
-OmegaConf.register_new_resolver("project_dir", lambda: str(CONF_DIR.parent))
 main = command("reproduce")(reproduce)
 
 if __name__ == "__main__":
