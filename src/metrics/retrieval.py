@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CHUNK = 16384  # embeddings scored at a time: fits caches, and bounds the memory of a ranking
+CHUNK = 32768  # embeddings scored at a time: bounds the memory of a ranking
 
 
 class Embeddings(Protocol):

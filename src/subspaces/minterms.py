@@ -164,9 +164,10 @@ class MintermSubspaces(MintermReadout):
     def _energies(self, embeddings: Tensor, directions: Tensor) -> Tensor:
         """(u_m . x)^2 for n directions, (N, n)."""
         self._check_fitted()
-        exact = embeddings.double()
-        lengths = exact.norm(dim=1, keepdim=True).clamp(min=SHORTEST)
-        return ((exact @ directions.T) / lengths) ** 2
+        exact = embeddings.to(torch.float64, copy=True)  # squared in place: memory is what it costs
+        energies = (exact @ directions.T).square_()
+        squared_lengths = exact.square_() @ exact.new_ones(exact.shape[1], 1)
+        return energies.div_(squared_lengths.clamp_(min=SHORTEST**2))
 
     def _check_fitted(self) -> None:
         if not self.counts.any():
