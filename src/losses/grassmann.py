@@ -4,9 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy, normalize
-from torch.nn.utils.parametrizations import orthogonal
 
-from src.losses.batch import check_positive, in_float64, loss_dtype, partition
+from src.losses.batch import (
+    check_positive,
+    in_float64,
+    loss_dtype,
+    on_float64_device,
+    partition,
+)
 
 
 def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: float) -> Tensor:
@@ -55,7 +60,7 @@ def grassmann_logits(embeddings: Tensor, bases: Tensor, scale: float) -> Tensor:
         [0] Wang et al., *Get the Best of Both Worlds: Improving Accuracy and Transferability by
         Grassmann Class Representation*, ICCV 2023, https://arxiv.org/abs/2308.01547
         [1] https://github.com/innerlee/GCR, which follows the gradient on the Grassmannian, where
-        here a parametrization keeps bases orthonormal
+        here bases are those of a QR decomposition
     """
     vectors = scale * normalize(in_float64(embeddings), dim=1)
     return vector_norm(torch.einsum("nd,kds->nks", vectors, bases.to(vectors)), dim=2)
@@ -74,8 +79,6 @@ class GrassmannLoss(nn.Module):
         ValueError: If scale is not above 0, or subspace_dim not between 1 and D.
     """
 
-    bases: Tensor  # (K, D, S)
-
     def __init__(
         self, num_classes: int, embedding_dim: int, subspace_dim: int, scale: float
     ) -> None:
@@ -87,21 +90,20 @@ class GrassmannLoss(nn.Module):
                 f"not {subspace_dim}"
             )
         self.scale = scale
-        self.bases = nn.Parameter(torch.randn(num_classes, embedding_dim, subspace_dim))
-        orthogonal(self, "bases")  # of the random matrix it keeps the span
+        self.frames = nn.Parameter(torch.randn(num_classes, embedding_dim, subspace_dim))
+
+    @property
+    def bases(self) -> Tensor:
+        """Orthonormal bases of the spans of the learned frames: (K, D, S), float64."""
+        return torch.linalg.qr(on_float64_device(self.frames).double()).Q
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
-        return grassmann_loss(embeddings, labels, self._exact_bases(embeddings), self.scale)
+        return grassmann_loss(embeddings, labels, self.bases, self.scale)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Logits (N, K) of embeddings (N, D)."""
-        return grassmann_logits(embeddings, self._exact_bases(embeddings), self.scale)
-
-    def _exact_bases(self, embeddings: Tensor) -> Tensor:
-        # The parametrization multiplies matrices, which autocast would do in half precision.
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.bases
+        return grassmann_logits(embeddings, self.bases, self.scale)
 
     def extra_repr(self) -> str:
-        return f"subspace_dim={self.bases.shape[2]}, scale={self.scale}"
+        return f"subspace_dim={self.frames.shape[2]}, scale={self.scale}"
