@@ -1,5 +1,7 @@
 """What the losses of a batch share: its checks, its number type, and the batch of all processes."""
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
@@ -8,6 +10,14 @@ from torch.distributed.nn.functional import all_gather
 
 class NonFiniteEmbeddingsError(ArithmeticError):
     """A batch holds embeddings or labels that are NaN or infinite."""
+
+
+@runtime_checkable
+class LossWithHead(Protocol):
+    """A loss that learns, along with embeddings, what makes logits of them."""
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Logits (N, K) of embeddings (N, D)."""
 
 
 def check_shapes(embeddings: Tensor, labels: Tensor) -> None:

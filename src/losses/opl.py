@@ -1,9 +1,10 @@
 """Orthogonal projection loss (OPL)."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from src.losses.batch import check_positive, in_float64, loss_dtype, partition, whole_batch
+from src.losses.linear import LinearCrossEntropyLoss
 
 
 def opl_loss(embeddings: Tensor, labels: Tensor, gamma: float) -> Tensor:
@@ -47,24 +48,31 @@ def opl_loss(embeddings: Tensor, labels: Tensor, gamma: float) -> Tensor:
     return (attraction + gamma * repulsion.abs()).to(loss_dtype(embeddings))
 
 
-class OPLLoss(nn.Module):
-    """`opl_loss` of the batch that all processes hold together.
+class OPLLoss(LinearCrossEntropyLoss):
+    """Cross-entropy of a linear head, plus `opl_loss` of the batch of all processes.
+
+        l = cross-entropy + weight opl
 
     Args:
+        num_classes: K.
+        embedding_dim: D.
         gamma: Weight of different classes against each class.
+        weight: Of `opl_loss`.
 
     Raises:
-        ValueError: If gamma is not above 0.
+        ValueError: If gamma or weight is not above 0.
     """
 
-    def __init__(self, gamma: float) -> None:
-        super().__init__()
-        check_positive(gamma=gamma)
+    def __init__(self, num_classes: int, embedding_dim: int, gamma: float, weight: float) -> None:
+        super().__init__(num_classes, embedding_dim)
+        check_positive(gamma=gamma, weight=weight)
         self.gamma = gamma
+        self.weight = weight
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
-        return opl_loss(*whole_batch(embeddings, labels), self.gamma)
+        projection = opl_loss(*whole_batch(embeddings, labels), self.gamma)
+        return super().forward(embeddings, labels) + self.weight * projection
 
     def extra_repr(self) -> str:
-        return f"gamma={self.gamma}"
+        return f"gamma={self.gamma}, weight={self.weight}"

@@ -3,6 +3,8 @@ import torch
 from batches import random_classes, random_embeddings
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 from torch import Tensor
 
 from src.losses.opl import OPLLoss, opl_loss
@@ -48,5 +50,22 @@ def test_opposite_classes_cost_as_much_as_aligned_ones() -> None:
     assert opl_loss(signs, labels, 2.0) == opl_loss(signs.abs(), labels, 2.0) == 2
 
 
-def test_repr_shows_the_weight() -> None:
-    assert repr(OPLLoss(0.5)) == "OPLLoss(gamma=0.5)"
+def test_module_adds_cross_entropy_of_its_head() -> None:
+    torch.manual_seed(0)
+    loss = OPLLoss(3, 4, gamma=0.5, weight=0.7)
+    embeddings, labels = random_embeddings(9, 4), random_classes(9, 3)
+    weight, bias = loss.linear.weight.detach().numpy(), loss.linear.bias.detach().numpy()
+    entropy = log_loss(
+        labels.argmax(dim=1), softmax(embeddings.numpy() @ weight.T + bias, axis=1), labels=range(3)
+    )
+    expected = entropy + 0.7 * plain(embeddings, labels, 0.5)
+    assert float(loss(embeddings, labels).detach()) == pytest.approx(expected)
+
+
+def test_weights_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="weight must be a number above 0, not 0"):
+        OPLLoss(3, 4, gamma=0.5, weight=0)
+
+
+def test_repr_shows_the_weights() -> None:
+    assert repr(OPLLoss(3, 4, 0.5, 1.0)).startswith("OPLLoss(\n  gamma=0.5, weight=1.0")

@@ -1,0 +1,37 @@
+"""Cross-entropy of a linear head over embeddings."""
+
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from src.losses.batch import in_float64, loss_dtype, partition
+
+
+class LinearCrossEntropyLoss(nn.Module):
+    """Softmax cross-entropy of logits that a learned linear layer makes of embeddings.
+
+        l = -mean over i of log p_i of its class,    p_i = softmax(W x_i + b)
+
+    Args:
+        num_classes: K.
+        embedding_dim: D.
+    """
+
+    def __init__(self, num_classes: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(embedding_dim, num_classes)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Return the scalar loss of embeddings (N, D) and labels (N, K).
+
+        Raises:
+            ValueError: If the shapes do not match, or labels do not mark one class per sample.
+            NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
+        """
+        partition(embeddings, labels)
+        logits = self.logits(embeddings)
+        return cross_entropy(logits, labels.to(logits)).to(loss_dtype(embeddings))
+
+    def logits(self, embeddings: Tensor) -> Tensor:
+        """Logits (N, K), in float64, of embeddings (N, D)."""
+        vectors = in_float64(embeddings)
+        return vectors @ self.linear.weight.to(vectors).T + self.linear.bias.to(vectors)
