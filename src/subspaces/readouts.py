@@ -148,6 +148,22 @@ class SoftmaxReadout(MintermReadout):
         return embeddings.double()
 
 
+class HeadReadout(MintermReadout):
+    """Logits of minterms come from what was trained along with the embeddings.
+
+    Args:
+        minterms: (M, C).
+        logits: Maps embeddings (N, D) to logits (N, M).
+    """
+
+    def __init__(self, minterms: Tensor, logits: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(minterms)
+        self.logits = logits
+
+    def minterm_logits(self, embeddings: Tensor) -> Tensor:
+        return self.logits(embeddings).double()
+
+
 class SigmoidReadout(MintermReadout):
     """Embeddings are logits of independent literals, as binary cross-entropy trains them: D = C.
 
