@@ -1,5 +1,8 @@
 """From a config to data and a module."""
 
+from inspect import signature
+
+from hydra.utils import get_class
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -29,10 +32,12 @@ def build_module(
     if from_checkpoint and "weights" in encoder_config:
         encoder_config.weights = None
     encoder = instantiate(encoder_config, image_shape=image_set.image_shape)
+    sizes = {"num_classes": len(minterms), "embedding_dim": encoder.embedding_dim}
+    taken = signature(get_class(config.loss._target_)).parameters
     return instantiate(
         config.module,
         encoder=encoder,
-        loss=instantiate(config.loss),
+        loss=instantiate(config.loss, **{name: sizes[name] for name in sizes if name in taken}),
         optimizer=instantiate(config.optimizer),
         normalize=Normalize(*(encoder.normalization or (image_set.mean, image_set.std))),
         augmentation=image_set.augmentation(),

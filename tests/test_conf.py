@@ -11,12 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from src.cli import CONF_DIR
 from src.instantiate import check_values
 
-GROUPS = sorted(
-    path.relative_to(CONF_DIR)
-    for path in CONF_DIR.glob("*/*.yaml")
-    if path.parent.name != "experiment"
-)
-EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
+ALL = sorted(path.relative_to(CONF_DIR).with_suffix("") for path in CONF_DIR.glob("*/*.yaml"))
+COMPOSING = [path for path in ALL if path.parent.name in ("experiment", "method")]
+GROUPS = [path for path in ALL if path not in COMPOSING]
 COMMANDS = sorted(path.stem for path in CONF_DIR.glob("*.yaml"))
 
 
@@ -29,8 +26,7 @@ def composed(name: str, *overrides: str) -> DictConfig:
 
 @pytest.mark.parametrize("path", GROUPS, ids=str)
 def test_group_file_composes_and_fits_its_class(path: Path) -> None:
-    group, name = path.parent.name, path.stem
-    part = composed("train", f"{group}={name}").get(group, {})
+    part = composed("train", f"{path.parent}={path.name}").get(path.parent.name, {})
     if "_target_" in part:
         check_values(part)
 
@@ -40,15 +36,15 @@ def test_every_callback_fits_its_class() -> None:
         check_values(callback)
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_experiment_composes_and_fits_its_classes(name: str) -> None:
-    config = composed("train", f"+experiment={name}")
+@pytest.mark.parametrize("path", COMPOSING, ids=str)
+def test_what_composes_groups_fits_their_classes(path: Path) -> None:
+    config = composed("train", f"+{path.parent}={path.name}")
     if config.encoder.get("embedding_dim", 0) is None:
         assert config.module.readout in ("softmax", "sigmoid")
         config.encoder.embedding_dim = 2
     for group in ("dataset", "encoder", "loss", "optimizer", "module", "trainer"):
         check_values(config[group])
-    assert config.name == name
+    assert path.parent.name == "method" or config.name == path.name
 
 
 @pytest.mark.parametrize("name", COMMANDS)

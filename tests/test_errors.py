@@ -110,6 +110,11 @@ BAD_INPUTS = {
         ["loss=cross_entropy"],
         "goes with module.readout=softmax",
     ),
+    "readout of a head that is not there": (
+        "train",
+        ["module.readout=head"],
+        "NuclearNormLoss has no head: set module.readout=subspaces",
+    ),
     "readout of another loss": (
         "train",
         ["module.readout=sigmoid", "module.label_coding=literals"],

@@ -13,6 +13,7 @@ from conftest import SHORT, Run, run_command, train
 from torch import Tensor
 
 ROOT = Path(__file__).parent.parent
+METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 
 METRICS_PROMISED = [
     "test/minterm_accuracy",
@@ -248,6 +249,25 @@ def test_baselines_answer_the_same_queries(overrides: list[str], tmp_path: Path)
     assert run.metrics["test/minterm_accuracy"] > 0.85
     assert run.metrics["test/retrieval/map_negated"] > 0.9
     assert ("test/spectral/optimality_gap" in run.metrics) == (not overrides)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_and_is_asked_through_the_subspaces_too(
+    method: str, tmp_path: Path
+) -> None:
+    run = train(
+        tmp_path / "run",
+        f"+method={method}",
+        "logger=none",
+        "trainer.check_val_every_n_epoch=12",
+        "module.max_query_depth=1",
+        "~callbacks.report",
+    )
+    assert run.metrics["test/minterm_accuracy"] > 0.8
+    has_another_readout = run.config.module.readout != "subspaces"
+    assert ("test/subspaces/map_negated" in run.metrics) == has_another_readout
+    if method in ("cross_entropy", "opl", "grassmann"):
+        assert run.metrics["test/subspaces/minterm_accuracy"] > 0.8
 
 
 def test_text_baseline_tells_images_apart_and_misses_negation_in_prompts(tmp_path: Path) -> None:

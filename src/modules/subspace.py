@@ -14,6 +14,7 @@ from torch.nn.functional import one_hot
 from src.data.images import ImageBatch
 from src.encoders.encoder import DualEncoder, Encoder
 from src.encoders.text import TextEncoder
+from src.losses.batch import LossWithHead
 from src.losses.contrastive import ContrastiveLoss
 from src.losses.nuclear import (
     NonFiniteEmbeddingsError,
@@ -21,12 +22,14 @@ from src.losses.nuclear import (
     gram_matrix,
     singular_values_from_gram,
 )
+from src.losses.nuclear_kernel import NuclearKernelLoss
 from src.metrics.calibration import Reliability, reliability
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.retrieval import RetrievalResults, average_precision, evaluate_retrieval
 from src.metrics.spectral import Spectrum, compare_spectrum
 from src.optimizers import OptimizerFactory
 from src.subspaces.closed_form import optimal_loss
+from src.subspaces.kernel import KernelReadout
 from src.subspaces.minterms import MintermSubspaces, find_minterms
 from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
 from src.subspaces.prompts import FRAMES, captions, prompt, vocabulary
@@ -34,6 +37,7 @@ from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions
 from src.subspaces.readouts import (
     PROBABILITIES,
+    HeadReadout,
     MintermReadout,
     SigmoidReadout,
     SoftmaxReadout,
@@ -41,7 +45,7 @@ from src.subspaces.readouts import (
 )
 
 LabelCoding = Literal["literals", "minterms", "captions"]
-Readout = Literal["subspaces", "softmax", "sigmoid", "text"]
+Readout = Literal["subspaces", "head", "kernel", "softmax", "sigmoid", "text"]
 
 MAX_QUERIES = 5000
 ABSENT_MENTIONED = 0.1  # chance that a caption says of a literal that it is not there
@@ -73,10 +77,11 @@ class SubspaceModule(pl.LightningModule):
         literals: Names of the label columns.
         minterms: (M, C), the minterms of the training split.
         batch_size: Images in a training batch, for which spectra are stated.
-        readout: What answers for the model: the `subspaces`; or, for baselines, the `softmax` of
-            embeddings as logits of minterms, the `sigmoid` of embeddings as logits of literals, or
-            `text`, compared by the encoder's own text tower with its temperature, or else by a
-            small text encoder trained along.
+        readout: What answers for the model: the `subspaces`; the `head` of a loss that has one; the
+            `kernel` of `nuclear_kernel`; or, for baselines, the `softmax` of embeddings as logits
+            of minterms, the `sigmoid` of embeddings as logits of literals, or `text`, compared by
+            the encoder's own text tower with its temperature, or else by a small text encoder
+            trained along. The test reports what the subspaces say beside any other.
         label_coding: What the loss sees as labels: the `literals` themselves, (N, C);
             indicators of `minterms`, (N, M), for which the labels of any batch have full rank; or
             embeddings of `captions`, (N, D).
@@ -195,14 +200,16 @@ class SubspaceModule(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        self.subspaces.reset()
+        for fitted in self._fitted:
+            fitted.reset()
         self.train_gram: Tensor | float = 0.0
         self.train_images = 0
 
     def validation_step(self, batch: ImageBatch, batch_idx: int, dataloader_idx: int) -> None:
         embeddings = self(batch.images)
         if dataloader_idx == 0:  # the training split
-            self.subspaces.update(embeddings, batch.labels)
+            for fitted in self._fitted:
+                fitted.update(embeddings, batch.labels)
             if isinstance(self.loss, NuclearNormLoss):
                 self.train_gram += gram_matrix(embeddings, self.encode_labels(batch.labels))
             self.train_images += len(embeddings)
@@ -210,7 +217,8 @@ class SubspaceModule(pl.LightningModule):
             self.collector.update(embeddings, batch.labels, batch.indices)
 
     def on_validation_epoch_end(self) -> None:
-        self.subspaces.fit()
+        for fitted in self._fitted:
+            fitted.fit()
         if isinstance(self.train_gram, Tensor):
             images = torch.tensor(self.train_images, device=self.device)
             if dist.is_initialized():
@@ -225,8 +233,20 @@ class SubspaceModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         self.test_results = self._evaluate("test")
 
+    @property
+    def _fitted(self) -> list[MintermSubspaces | KernelReadout]:
+        """What each validation fits on the training split."""
+        if isinstance(self.readout, KernelReadout):
+            return [self.subspaces, self.readout]
+        return [self.subspaces]
+
     def _build_readout(self, kind: Readout) -> MintermReadout:
         minterms = self.subspaces.minterms
+        if kind == "head":
+            assert isinstance(self.loss, LossWithHead)
+            return HeadReadout(minterms, self.loss.logits)
+        if kind == "kernel":
+            return KernelReadout(minterms, self.encoder.embedding_dim)
         if kind == "softmax":
             return SoftmaxReadout(minterms)
         if kind == "sigmoid":
@@ -278,11 +298,22 @@ class SubspaceModule(pl.LightningModule):
                     scores = readout.score(embeddings, self.queries, kind)
                     other = evaluate_retrieval(scores, relevance, TOP_K)
                     metrics |= self._summarize(f"retrieval_{kind}", other)
+            if readout is not subspaces:
+                metrics |= self._evaluate_subspaces(embeddings, labels, relevance)
         self._log_metrics(stage, metrics)
         if isinstance(self.loss, NuclearNormLoss):
             gram = gram_matrix(embeddings, self.encode_labels(labels))
             self._log_spectrum(stage, gram, len(embeddings))
         return Evaluation(collected, retrieval, calibration)
+
+    def _evaluate_subspaces(
+        self, embeddings: Tensor, labels: Tensor, relevance: Tensor
+    ) -> dict[str, float]:
+        """What the subspaces say of embeddings that another readout answers for."""
+        scores = self.subspaces.score(embeddings, self.queries, self.subspaces.score_kinds[0])
+        correct = (self.subspaces.predict(embeddings) == labels).all(dim=1)
+        accuracy = {"subspaces/minterm_accuracy": float(correct.double().mean())}
+        return accuracy | self._summarize("subspaces", evaluate_retrieval(scores, relevance, TOP_K))
 
     def _reliability(
         self, embeddings: Tensor, masks: Tensor, truth: Tensor
@@ -369,10 +400,13 @@ def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding)
     """These losses train one readout each, and no other loss trains those."""
     if label_coding == "captions" and not isinstance(loss, ContrastiveLoss):
         raise ValueError("module.label_coding=captions goes with loss=contrastive alone")
+    if readout == "head" and not isinstance(loss, LossWithHead):
+        raise ValueError(f"{type(loss).__name__} has no head: set module.readout=subspaces")
     wanted = {
         nn.CrossEntropyLoss: ("softmax", "minterms"),
         nn.BCEWithLogitsLoss: ("sigmoid", "literals"),
         ContrastiveLoss: ("text", "captions"),
+        NuclearKernelLoss: ("kernel", "minterms"),
     }
     for kind, pair in wanted.items():
         if isinstance(loss, kind) != (readout == pair[0]) or (
