@@ -1,14 +1,14 @@
 """From a config to data and a module."""
 
-from inspect import signature
+import inspect
 
-from hydra.utils import get_class
+import hydra.utils
 from omegaconf import DictConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from src.data.images import ImageSet
 from src.data.normalize import Normalize
-from src.instantiate import instantiate
+from src.instantiate import check_values, instantiate
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule, number_of_logits
 
@@ -26,25 +26,40 @@ def build_module(
     Pretrained weights are not looked for where a checkpoint will be loaded, but models of
     transformers are read again: their configuration and tokenizer are nowhere else.
     """
+    check_values(config.module)
     encoder_config = config.encoder.copy()
     if "embedding_dim" in encoder_config and encoder_config.embedding_dim is None:
-        encoder_config.embedding_dim = number_of_logits(config.module.readout, minterms)
+        readout = config.module.get("readout", "subspaces")
+        encoder_config.embedding_dim = number_of_logits(readout, minterms)
     if from_checkpoint and "weights" in encoder_config:
         encoder_config.weights = None
     encoder = instantiate(encoder_config, image_shape=image_set.image_shape)
-    sizes = {"num_classes": len(minterms), "embedding_dim": encoder.embedding_dim}
-    taken = signature(get_class(config.loss._target_)).parameters
+    projection = config.module.get("projection")
+    embedding_dim = projection[-1] if projection else encoder.embedding_dim
+    changes = {} if "augmentation" in config.module else {"augmentation": image_set.augmentation()}
     return instantiate(
         config.module,
         encoder=encoder,
-        loss=instantiate(config.loss, **{name: sizes[name] for name in sizes if name in taken}),
+        loss=build_loss(config.loss, embedding_dim=embedding_dim, num_classes=len(minterms)),
         optimizer=instantiate(config.optimizer),
         normalize=Normalize(*(encoder.normalization or (image_set.mean, image_set.std))),
-        augmentation=image_set.augmentation(),
+        **changes,
         literals=image_set.literals,
         minterms=minterms,
         batch_size=config.loader.batch_size,
     )
+
+
+def build_loss(config: DictConfig, **sizes: int) -> nn.Module:
+    """Compose a loss; it is given those of the sizes that it takes and that its config leaves open.
+
+    Args:
+        config: Of the loss.
+        sizes: Of the data and the model, by the name of the argument.
+    """
+    takes = inspect.signature(hydra.utils.get_object(config["_target_"])).parameters
+    open_sizes = {name: sizes[name] for name in sizes if name in takes and name not in config}
+    return instantiate(config, **open_sizes)
 
 
 def describe_run(

@@ -6,7 +6,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import hydra.utils
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
 PLAIN_TYPES = (int, float, str, bool, NoneType)
@@ -44,6 +44,8 @@ def check_values(config: DictConfig) -> None:
                 check_values(config[name])
             continue
         hint = parameters[name].annotation if name in parameters else Any
+        if isinstance(value, ListConfig):
+            value = OmegaConf.to_container(value)
         if _is_plain(hint):
             try:
                 TypeAdapter(hint).validate_python(value, strict=True)
@@ -52,7 +54,7 @@ def check_values(config: DictConfig) -> None:
 
 
 def _is_plain(hint: Any) -> bool:
-    if get_origin(hint) in (Union, UnionType):
+    if get_origin(hint) in (Union, UnionType, list):
         return all(map(_is_plain, get_args(hint)))
     return hint in PLAIN_TYPES or get_origin(hint) is Literal
 
@@ -60,6 +62,8 @@ def _is_plain(hint: Any) -> bool:
 def _describe(hint: Any) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(map(_describe, get_args(hint)))
+    if get_origin(hint) is list:
+        return f"a list of {_describe(get_args(hint)[0])}"
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

@@ -50,6 +50,19 @@ def positive_pairs(embeddings: Tensor, relation: Tensor) -> PositivePairs:
     return PositivePairs(joint, joint.sum(dim=1), joint.sum(dim=0))
 
 
+def same_group(groups: Tensor) -> Tensor:
+    """The relation between samples of one group, each sample to itself excluded.
+
+    Args:
+        groups: (N,), the group of every sample, such as the image that it is a view of.
+
+    Returns:
+        (N, N), boolean.
+    """
+    related = groups.unsqueeze(1) == groups
+    return related.fill_diagonal_(False)
+
+
 def deviations(vectors: Tensor, weights: Tensor) -> Tensor:
     """Vectors (N, D) minus their mean under weights (N,) that sum to 1."""
     return vectors - weights @ vectors

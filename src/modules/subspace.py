@@ -1,8 +1,9 @@
 """Training, validation and test of an encoder whose minterms become subspaces."""
 
 from collections.abc import Sequence
+from inspect import signature
 from math import comb
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -95,6 +96,8 @@ class SubspaceModule(pl.LightningModule):
         ValueError: If an argument is out of range, or the embeddings have too few dimensions.
     """
 
+    over_relation: ClassVar[bool] = False  # whether losses take a relation in place of labels
+
     def __init__(
         self,
         encoder: Encoder,
@@ -115,6 +118,7 @@ class SubspaceModule(pl.LightningModule):
         super().__init__()
         if max_query_literals < 1:
             raise ValueError(f"max_query_literals must be at least 1, not {max_query_literals}")
+        _check_argument(loss, self.over_relation)
         _check_pairing(loss, readout, label_coding)
         _check_embedding_dim(encoder.embedding_dim, minterms, label_coding, readout)
 
@@ -185,9 +189,8 @@ class SubspaceModule(pl.LightningModule):
         return self.optimizer(self.parameters(), int(self.trainer.estimated_stepping_batches))
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        embeddings = self(self.augmentation(batch.images.float()))
         try:
-            loss = self.loss(embeddings, self.encode_labels(batch.labels).to(embeddings.dtype))
+            loss = self.batch_loss(batch)
         except NonFiniteEmbeddingsError as error:
             where = f"epoch {self.current_epoch}, step {self.global_step}, batch {batch_idx}"
             raise NonFiniteEmbeddingsError(
@@ -198,6 +201,11 @@ class SubspaceModule(pl.LightningModule):
         if self.trainer.is_last_batch and isinstance(self.loss, NuclearNormLoss):
             self._log_batch(loss, batch)
         return loss
+
+    def batch_loss(self, batch: ImageBatch) -> Tensor:
+        """Loss of a training batch, a scalar; the same for all processes, over all their images."""
+        embeddings = self(self.augmentation(batch.images.float()))
+        return self.loss(embeddings, self.encode_labels(batch.labels).to(embeddings.dtype))
 
     def on_validation_epoch_start(self) -> None:
         for fitted in self._fitted:
@@ -300,7 +308,7 @@ class SubspaceModule(pl.LightningModule):
                     metrics |= self._summarize(f"retrieval_{kind}", other)
             if readout is not subspaces:
                 metrics |= self._evaluate_subspaces(embeddings, labels, relevance)
-        self._log_metrics(stage, metrics)
+        self.log_metrics(stage, metrics)
         if isinstance(self.loss, NuclearNormLoss):
             gram = gram_matrix(embeddings, self.encode_labels(labels))
             self._log_spectrum(stage, gram, len(embeddings))
@@ -342,7 +350,7 @@ class SubspaceModule(pl.LightningModule):
         spectrum = compare_spectrum(batch_gram, num_labels, self.loss.alpha, self.loss.beta)
         self.spectra[stage] = spectrum
         metrics = {f"spectral/{name}": value for name, value in spectrum.summary.items()}
-        self._log_metrics(stage, metrics)
+        self.log_metrics(stage, metrics)
 
     def _log_batch(self, loss: Tensor, batch: ImageBatch) -> None:
         """What one training batch is really like: the theorem asks for rank = minterms."""
@@ -363,9 +371,10 @@ class SubspaceModule(pl.LightningModule):
             "batch/label_rank": float(torch.linalg.matrix_rank(labels)),
             "batch/minterms": float((present > 0).sum()),
         }
-        self._log_metrics("train", metrics)
+        self.log_metrics("train", metrics)
 
-    def _log_metrics(self, stage: str, metrics: dict[str, float]) -> None:
+    def log_metrics(self, stage: str, metrics: dict[str, float]) -> None:
+        """Log values that all processes have, by their names after the stage."""
         # Values come from all processes together already; sync_dist is what Lightning asks for.
         values: dict[str, Any] = {
             f"{stage}/{name}": torch.tensor(value, dtype=torch.float64, device=self.device)
@@ -394,6 +403,14 @@ def _check_prompts(
         )
     except ValueError as error:
         raise ValueError(f"{error}; set module.max_query_depth=1") from error
+
+
+def _check_argument(loss: nn.Module, over_relation: bool) -> None:
+    """Losses of samples with labels and of views with a relation are trained by different steps."""
+    takes_relation = "relation" in signature(loss.forward).parameters
+    if takes_relation != over_relation:
+        kind, module = ("related views", "two_views") if takes_relation else ("labels", "subspace")
+        raise ValueError(f"{type(loss).__name__} is a loss over {kind}: set module={module}")
 
 
 def _check_pairing(loss: nn.Module, readout: Readout, label_coding: LabelCoding) -> None:

@@ -1,0 +1,76 @@
+"""Classifiers of frozen embeddings, which tell what a representation holds."""
+
+import warnings
+from typing import NamedTuple
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+CHUNK = 1000  # queries whose similarities are held at once
+
+
+class LinearProbe(NamedTuple):
+    """What logistic regression predicts, and whether it is the optimum's prediction."""
+
+    classes: Tensor  # (N,), int64
+    converged: bool
+
+
+def linear_probe(
+    train: Tensor, train_classes: Tensor, queries: Tensor, max_iterations: int
+) -> LinearProbe:
+    """Logistic regression on embeddings, with dimensions standardised to those of training.
+
+    Weights are penalised by half their squared length (C = 1 of scikit-learn), which hardly matters
+    for thousands of images and makes the optimum unique.
+
+    Args:
+        train: (n, D).
+        train_classes: (n,), int64.
+        queries: (N, D), embeddings to classify.
+        max_iterations: Of L-BFGS, at which it ends where it has not converged.
+    """
+    regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=max_iterations))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # said by the result
+        regression.fit(train.double().cpu().numpy(), train_classes.cpu().numpy())
+    predicted = torch.from_numpy(regression.predict(queries.double().cpu().numpy()))
+    return LinearProbe(
+        predicted.to(queries.device), bool((regression[-1].n_iter_ < max_iterations).all())
+    )
+
+
+def nearest_neighbors(
+    train: Tensor, train_classes: Tensor, queries: Tensor, neighbors: int
+) -> Tensor:
+    """The most frequent class among the nearest embeddings by cosine, the first of equals.
+
+    Args:
+        train: (n, D).
+        train_classes: (n,), int64, from 0.
+        queries: (N, D), embeddings to classify.
+        neighbors: k.
+
+    Returns:
+        (N,), int64.
+
+    Raises:
+        ValueError: If k is not between 1 and n.
+    """
+    if not 1 <= neighbors <= len(train):
+        raise ValueError(
+            f"neighbors must be between 1 and {len(train)}, the training images, not {neighbors}"
+        )
+    known = normalize(train, dim=1).T
+    num_classes = int(train_classes.max()) + 1
+    predicted = []
+    for chunk in normalize(queries, dim=1).split(CHUNK):
+        nearest = (chunk @ known).topk(neighbors, dim=1, sorted=False).indices
+        votes = one_hot(train_classes[nearest], num_classes).sum(dim=1)  # (chunk, classes)
+        predicted.append(votes.argmax(dim=1))
+    return torch.cat(predicted)
