@@ -1,6 +1,10 @@
-"""What the README shows exists."""
+"""What the README shows exists, and works."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,9 @@ from src.cli import CONF_DIR
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+# Files that the guide adds: names and contents.
+ADDED = re.findall(r"^```(?:python|yaml)\n# ((?:src|conf)/\S+)\n(.*?)^```", README, re.M | re.S)
+SOURCES = set(re.findall(r"`?(src/[a-z_/]+(?:\.py)?)", README)) - dict(ADDED).keys()
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
@@ -22,7 +29,7 @@ def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`?(src/[a-z_/]+(?:\.py)?)", README))))
+@pytest.mark.parametrize("path", sorted(SOURCES))
 def test_named_sources_exist(path: str) -> None:
     assert (ROOT / path).exists()
 
@@ -40,3 +47,18 @@ def test_overrides_of_commands_compose(name: str, arguments: str) -> None:
         singles = [single for single in singles if single.startswith("dataset=")]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         compose(name, overrides=singles)
+
+
+def test_the_loss_of_the_guide_trains(tmp_path: Path) -> None:
+    for folder in ("src", "conf"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    assert [Path(name).suffix for name, _ in ADDED] == [".py", ".yaml"]
+    for name, content in ADDED:
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(content)
+    loss = Path(ADDED[1][0]).stem
+    command = [sys.executable, "-m", "src.train", f"loss={loss}", "trainer.max_epochs=12"]
+    folder = ["logger=none", "hydra.run.dir=run"]
+    subprocess.run([*command, *folder], cwd=tmp_path, check=True)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["test/minterm_accuracy"] > 0.9
