@@ -58,7 +58,7 @@ def test_the_loss_of_the_guide_trains(tmp_path: Path) -> None:
         (tmp_path / name).write_text(content)
     loss = Path(ADDED[1][0]).stem
     command = [sys.executable, "-m", "src.train", f"loss={loss}", "trainer.max_epochs=12"]
-    folder = ["logger=none", "hydra.run.dir=run"]
-    subprocess.run([*command, *folder], cwd=tmp_path, check=True)
+    options = ["logger=none", "hydra.run.dir=run"]
+    subprocess.run([*command, *options], cwd=tmp_path, check=True)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["test/minterm_accuracy"] > 0.9

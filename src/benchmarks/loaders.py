@@ -80,6 +80,8 @@ def compare(name: str, image_set: ImageSet, reference: Dataset, device: str, epo
         minterms_per_batch=None,
         repeat_images=False,
         fit_images=None,
+        flipped=0.0,
+        masked=0.0,
         workers=0,
         on_device=False,
         seed=0,

@@ -70,6 +70,12 @@ class LabelledImages(Dataset[ImageBatch]):
         moved._positions = torch.arange(len(self), device=device)
         return moved
 
+    def relabelled(self, labels: Tensor) -> "LabelledImages":
+        """The same images with other labels, (n, C), bool."""
+        relabelled = copy(self)
+        relabelled.labels = labels
+        return relabelled
+
     def split(self, held_out: int, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
         """Part at random into all but `held_out` images, and those."""
         if not 0 < held_out < len(self):

@@ -1,10 +1,14 @@
 """Whole batches of an image set, the same for every number of processes."""
 
+from collections.abc import Mapping
+from functools import cached_property
+
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from src.data.corruption import flip_labels, mask_labels
 from src.data.images import ImageBatch, ImageSet, LabelledImages
 from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
 from src.subspaces.minterms import distinct_minterms, find_minterms
@@ -23,9 +27,11 @@ class ImageDataModule(pl.LightningDataModule):
         repeat_images: Whether such batches draw their images with replacement, as the authors do.
         fit_images: None to fit subspaces on all training images; otherwise at most on this many of
             each minterm, the last of the split, as the authors do.
+        flipped: Share of training images that get the labels of another (`flip_labels`).
+        masked: Share of the true literals of training images that read as false (`mask_labels`).
         workers: Processes that cut batches; worth it where images are not decoded in advance.
         on_device: Whether to keep the splits in the memory of the device.
-        seed: Of the order of training batches.
+        seed: Of the order of training batches, and of wrong labels.
 
     Raises:
         ValueError: If arguments do not fit each other, the set, its minterms or the processes.
@@ -38,6 +44,8 @@ class ImageDataModule(pl.LightningDataModule):
         minterms_per_batch: int | None,
         repeat_images: bool,
         fit_images: int | None,
+        flipped: float,
+        masked: float,
         workers: int,
         on_device: bool,
         seed: int,
@@ -54,15 +62,25 @@ class ImageDataModule(pl.LightningDataModule):
         self.minterms_per_batch = minterms_per_batch
         self.repeat_images = repeat_images
         self.fit_images = fit_images
+        self.flipped = flipped
+        self.masked = masked
         self.workers = workers
         self.on_device = on_device
         self.seed = seed
         self._moved: dict[str, LabelledImages] = {}
 
+    @cached_property
+    def splits(self) -> Mapping[str, LabelledImages]:
+        """Those of the image set; labels of training images may be wrong on purpose."""
+        train = self.image_set.splits["train"]
+        labels = flip_labels(train.labels, self.flipped, self.seed)
+        labels = mask_labels(labels, self.masked, self.seed)
+        return {**self.image_set.splits, "train": train.relabelled(labels)}
+
     @property
     def minterms(self) -> Tensor:
         """The minterms of the training split, (M, C), bool."""
-        return distinct_minterms(self.image_set.splits["train"].labels)
+        return distinct_minterms(self.splits["train"].labels)
 
     def train_dataloader(self) -> DataLoader[ImageBatch]:
         return self._loader(self._split("train"), self._train_sampler())
@@ -79,7 +97,7 @@ class ImageDataModule(pl.LightningDataModule):
         return self._pass_over(self._split(split))
 
     def _split(self, name: str) -> LabelledImages:
-        splits = self.image_set.splits
+        splits = self.splits
         if name not in splits:
             raise ValueError(f"split must be one of {', '.join(splits)}, not {name!r}")
         if not self.on_device or self.trainer is None:
@@ -100,7 +118,7 @@ class ImageDataModule(pl.LightningDataModule):
         return train.select(torch.cat(last).sort().values)
 
     def _train_sampler(self) -> EpochSampler:
-        train, place = self.image_set.splits["train"], self._rank_and_world_size()
+        train, place = self.splits["train"], self._rank_and_world_size()
         if self.minterms_per_batch is None:
             return RandomSampler(len(train), self.batch_size, self.seed, *place)
         index = find_minterms(train.labels, self.minterms)

@@ -15,6 +15,8 @@ def serve(**settings: Any) -> ImageDataModule:
         "minterms_per_batch": None,
         "repeat_images": False,
         "fit_images": None,
+        "flipped": 0.0,
+        "masked": 0.0,
         "workers": 0,
         "on_device": False,
         "seed": 0,
@@ -71,3 +73,21 @@ def test_unknown_split_is_answered_with_the_known_ones() -> None:
 def test_settings_that_make_no_sense_are_refused(settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         serve(**settings)
+
+
+def test_wrong_labels_are_those_of_training_alone() -> None:
+    data = serve(flipped=0.4)
+    batch = next(iter(data.split_dataloader("train")))
+    true = DIGITS.splits["train"].labels[batch.indices]
+    changed = (batch.labels != true).any(dim=1).double().mean()
+    assert 0.2 < changed < 0.4
+    for split in ("val", "test"):
+        assert data.splits[split] is DIGITS.splits[split]
+    other = serve(flipped=0.4, seed=1).splits["train"].labels
+    assert not torch.equal(other, data.splits["train"].labels)
+    assert torch.equal(serve(flipped=0.4).splits["train"].labels, data.splits["train"].labels)
+
+
+def test_minterms_are_those_of_the_labels_that_training_sees() -> None:
+    assert not (serve().minterms == 0).all(dim=1).any()
+    assert (serve(masked=0.5).minterms == 0).all(dim=1).any()
