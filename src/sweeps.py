@@ -26,6 +26,7 @@ MAIN_COLUMNS = {
     "test/calibration/calibrated_of_propositions": "after calibration",
     "test/spectral/max_coherence": "largest coherence",
     "test/spectral/optimality_gap": "optimality gap",
+    "test/spectral/relative_gap": "gap, share of the optimum",
 }
 RETRIEVAL_MEASURES = {"map": "mAP", "precision_at_10": "P@10"}
 

@@ -30,7 +30,10 @@ def compare_spectrum(gram: Tensor, num_labels: int, alpha: float, beta: float) -
 
     Returns:
         Its summary holds the three terms, `loss`, `optimum`, `optimality_gap` (loss minus optimum,
-        never negative), `effective_rank` and `label_rank`.
+        never negative), `relative_gap` (the same as a share of the optimum; NaN without labels),
+        `effective_rank` and `label_rank`. A Gram matrix scaled by s^2 has s times the loss and the
+        optimum that it would have with s beta: what is stated for batches of B images with beta is
+        true, as a share, of all N images with beta sqrt(B / N).
     """
     gram = gram.cpu()
     terms = terms_from_gram(gram, num_labels)
@@ -44,6 +47,7 @@ def compare_spectrum(gram: Tensor, num_labels: int, alpha: float, beta: float) -
         "loss": loss,
         "optimum": optimum,
         "optimality_gap": loss - optimum,
+        "relative_gap": (loss - optimum) / optimum if optimum else float("nan"),
         "effective_rank": effective_rank(singular_values),
         "label_rank": float(torch.linalg.matrix_rank(labels)),
     }

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -40,3 +42,19 @@ def test_scaled_gram_speaks_of_a_batch() -> None:
     repeated = gram_matrix(embeddings.repeat(8, 1), labels.repeat(8, 1)) / 8
     once = compare_spectrum(gram_matrix(embeddings, labels), 4, ALPHA, BETA).summary
     assert compare_spectrum(repeated, 4, ALPHA, BETA).summary == pytest.approx(once, rel=1e-9)
+
+
+def test_batches_are_to_their_beta_what_all_images_are_to_a_smaller_one() -> None:
+    labels = random_labels(3)
+    embeddings = torch.randn(50, 6, generator=torch.Generator().manual_seed(3)).double()
+    gram, share = gram_matrix(embeddings, labels), 8 / 50
+    batch = compare_spectrum(gram * share, 4, ALPHA, BETA).summary
+    whole = compare_spectrum(gram, 4, ALPHA, BETA * share**0.5).summary
+    assert batch["relative_gap"] == pytest.approx(whole["relative_gap"], rel=1e-9)
+    assert batch["relative_gap"] > 0.1
+    assert batch["loss"] == pytest.approx(whole["loss"] * share**0.5, rel=1e-9)
+
+
+def test_without_labels_there_is_no_share() -> None:
+    gram = gram_matrix(torch.ones(5, 2), torch.zeros(5, 3))
+    assert math.isnan(compare_spectrum(gram, 3, ALPHA, BETA).summary["relative_gap"])
