@@ -25,6 +25,7 @@ MAIN_COLUMNS = {
     "test/calibration/probability_of_propositions": "calibration error",
     "test/calibration/calibrated_of_propositions": "after calibration",
     "test/spectral/max_coherence": "largest coherence",
+    "test/spectral/semantic_coherence": "semantic coherence",
     "test/spectral/optimality_gap": "optimality gap",
     "test/spectral/relative_gap": "gap, share of the optimum",
 }

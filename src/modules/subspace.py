@@ -32,7 +32,12 @@ from src.optimizers import OptimizerFactory
 from src.subspaces.closed_form import optimal_loss
 from src.subspaces.kernel import KernelReadout
 from src.subspaces.minterms import MintermSubspaces, find_minterms
-from src.subspaces.projectors import literal_projectors, max_coherence, max_commutator
+from src.subspaces.projectors import (
+    literal_projectors,
+    max_coherence,
+    max_commutator,
+    semantic_coherence,
+)
 from src.subspaces.prompts import FRAMES, captions, prompt, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions
@@ -289,6 +294,9 @@ class SubspaceModule(pl.LightningModule):
             "minterm_accuracy": float(correct.double().mean()),
             "literal_auprc": float(average_precision(literals, labels).nanmean()),
             "spectral/max_coherence": max_coherence(subspaces.directions),
+            "spectral/semantic_coherence": semantic_coherence(
+                subspaces.directions, subspaces.minterms
+            ),
             "spectral/max_commutator": max_commutator(
                 literal_projectors(subspaces.directions, subspaces.minterms)
             ),

@@ -6,6 +6,7 @@ u_m u_m^T are projectors only where the directions are orthogonal; these here al
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 # An eigenvalue of a sum of u_m u_m^T below this belongs to directions less than about 1e-5 rad
 # apart: they come from float32 embeddings and are one direction to that precision.
@@ -51,6 +52,23 @@ def coherence(directions: Tensor) -> Tensor:
 def max_coherence(directions: Tensor) -> float:
     """Largest |u_i . u_j|^2 over i != j: 0 where minterms are orthogonal, 1 where two coincide."""
     return float(coherence(directions).fill_diagonal_(0).max())
+
+
+def semantic_coherence(directions: Tensor, minterms: Tensor) -> float:
+    """How far the overlap of subspaces follows that of labels.
+
+    Args:
+        directions: (M, D), unit rows.
+        minterms: (M, C).
+
+    Returns:
+        Correlation, over the pairs i != j, of |u_i . u_j|^2 with the squared cosine of the labels
+        of minterms i and j; NaN where one of them is the same for all pairs.
+    """
+    pairs = torch.ones(len(minterms), len(minterms), dtype=torch.bool).triu(1)
+    shared = coherence(normalize(minterms.double().cpu(), dim=1))[pairs]
+    overlaps = coherence(directions.double().cpu())[pairs]
+    return float(torch.corrcoef(torch.stack([shared, overlaps]))[0, 1])
 
 
 def max_commutator(projectors: Tensor) -> float:

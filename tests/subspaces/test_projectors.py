@@ -1,5 +1,6 @@
 """Projectors onto spans of directions against NumPy's singular value decomposition."""
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import pearsonr
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from src.subspaces.projectors import (
     coherence,
@@ -15,6 +18,7 @@ from src.subspaces.projectors import (
     literal_projectors,
     max_coherence,
     max_commutator,
+    semantic_coherence,
     span_projectors,
 )
 
@@ -190,3 +194,26 @@ def test_effective_rank_of_rank_one_is_one() -> None:
 
 def test_effective_rank_of_a_zero_matrix_is_zero() -> None:
     assert effective_rank(torch.zeros(4)) == 0
+
+
+def test_semantic_coherence_is_one_where_directions_are_labels() -> None:
+    minterms = torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [1, 1, 1, 1]])
+    directions = normalize(minterms.double(), dim=1)
+    assert semantic_coherence(directions, minterms) == pytest.approx(1)
+
+
+def test_semantic_coherence_is_the_correlation_of_overlaps() -> None:
+    minterms = torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 1]])
+    generator = torch.Generator().manual_seed(0)
+    directions = normalize(torch.randn(4, 5, generator=generator), dim=1)
+    labels, overlaps = [], []
+    for i, j in combinations(range(4), 2):
+        a, b = minterms[i].numpy(), minterms[j].numpy()
+        labels.append((a @ b) ** 2 / (a.sum() * b.sum()))
+        overlaps.append(float(directions[i] @ directions[j]) ** 2)
+    expected = pearsonr(labels, overlaps).statistic
+    assert semantic_coherence(directions, minterms) == pytest.approx(expected, rel=1e-5)
+
+
+def test_semantic_coherence_of_classes_is_not_defined() -> None:
+    assert math.isnan(semantic_coherence(torch.eye(4), torch.eye(4)))
