@@ -3,6 +3,7 @@
 import inspect
 
 import hydra.utils
+import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -34,6 +35,7 @@ def build_module(
     if from_checkpoint and "weights" in encoder_config:
         encoder_config.weights = None
     encoder = instantiate(encoder_config, image_shape=image_set.image_shape)
+    encoder = encoder.to(memory_format=torch.channels_last)  # as `Encoder` gives images
     projection = config.module.get("projection")
     embedding_dim = projection[-1] if projection else encoder.embedding_dim
     changes = {} if "augmentation" in config.module else {"augmentation": image_set.augmentation()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -37,7 +38,8 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, channels, height, width), float32, to embeddings (N, D)."""
-        features = self.features(images)
+        # Convolutions are fastest with the channels of a pixel side by side in memory.
+        features = self.features(images.contiguous(memory_format=torch.channels_last))
         return features if self.radius is None else self.radius * normalize(features, dim=1)
 
 
