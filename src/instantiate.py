@@ -63,7 +63,7 @@ def _describe(hint: Any) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(map(_describe, get_args(hint)))
     if get_origin(hint) is list:
-        return f"a list of {_describe(get_args(hint)[0])}"
+        return f"a list, each item {_describe(get_args(hint)[0])}"
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(map(str, get_args(hint)))
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

@@ -18,6 +18,9 @@ from src.figures import score_figure
 MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
     "test/literal_auprc": "literal AUPRC",
+    "test/probe/linear_accuracy": "linear probe",
+    "test/probe/knn_accuracy": "kNN",
+    "test/probe/effective_rank": "effective rank",
     "test/retrieval/map_positive": "mAP positive",
     "test/retrieval/map_negated": "mAP negated",
     "test/retrieval/precision_at_10_positive": "P@10 positive",
@@ -71,10 +74,12 @@ def write_tables(folder: Path) -> None:
         setting = ", ".join(sorted(overrides - common)) or "as below"
         settings.setdefault(setting, []).append(result)
 
+    measured = {key for _, result in jobs for key in result if result[key] is not None}
+    columns = {key: heading for key, heading in MAIN_COLUMNS.items() if key in measured}
     table = []
     for setting, results in settings.items():
         finished = [result for result in results if result]
-        row = {"setting": setting, "n": str(len(finished))} | _cells(finished, MAIN_COLUMNS)
+        row = {"setting": setting, "n": str(len(finished))} | _cells(finished, columns)
         table.append(row | {"unfinished": str(len(results) - len(finished))})
     conditions = _conditions(common, [result for _, result in jobs])
     _write(folder / "sweep", table, conditions)

@@ -130,6 +130,66 @@ BAD_INPUTS = {
         ["module.readout=text"],
         "ContrastiveLoss goes with module.readout=text",
     ),
+    "loss of views with labels": (
+        "train",
+        ["loss=simclr"],
+        "SimCLRLoss is a loss over related views: set module=two_views",
+    ),
+    "loss of labels with views": (
+        "train",
+        ["module=two_views"],
+        "NuclearNormLoss is a loss over labels: set module=subspace",
+    ),
+    "samples related to themselves": (
+        "train",
+        ["module=two_views", "loss=simclr", "module.relation=itself"],
+        "relation must have a zero diagonal",
+    ),
+    "projection for principal components": (
+        "train",
+        ["module=two_views", "loss=pca", "module.projection=[16]"],
+        "set module.projection=[]",
+    ),
+    "projection of one number": (
+        "train",
+        ["module=two_views", "loss=simclr", "module.projection=16"],
+        "module.projection must be a list, each item a whole number, not 16",
+    ),
+    "projection of words": (
+        "train",
+        ["module=two_views", "loss=simclr", "module.projection=[16,wide]"],
+        "module.projection must be a list",
+    ),
+    "projection to nothing": (
+        "train",
+        ["module=two_views", "loss=simclr", "module.projection=[16,0]"],
+        "widths of the projection must be at least 1",
+    ),
+    "unknown relation": (
+        "train",
+        ["module=two_views", "loss=simclr", "module.relation=views"],
+        "module.relation must be one of augmentation, labels, both, itself or null",
+    ),
+    "views of no area": (
+        "train",
+        ["module=two_views", "loss=simclr", "module.augmentation.min_area=0"],
+        "min_area must be above 0",
+    ),
+    "probability above one": (
+        "train",
+        ["module=two_views", "loss=simclr", "module.augmentation.flip=2"],
+        "flip must be between 0 and 1",
+    ),
+    "no neighbors": (
+        "train",
+        ["callbacks=probe", "callbacks.probe.neighbors=0"],
+        "neighbors must be at least 1",
+    ),
+    "more neighbors than images": (
+        "train",
+        ["callbacks=probe", "callbacks.probe.neighbors=5000", "trainer.max_epochs=0"],
+        "neighbors must be between 1 and 1257",
+    ),
     "evaluate nothing": ("evaluate", [], "ckpt_path is missing: add ckpt_path=..."),
     "evaluate a folder": ("evaluate", ["ckpt_path=."], "no checkpoint at ."),
     "evaluate truncated": ("evaluate", ["ckpt_path=truncated.ckpt"], "cannot be read"),

@@ -318,6 +318,7 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert {row["n"] for row in rows} == {"2"}
+    assert "linear probe" not in rows[0]  # nothing was probed
     with (tmp_path / "sweep" / "retrieval.csv").open() as file:
         retrieval = list(csv.DictReader(file))
     scores = ["sum", "calibrated", "probability", "projector"]
