@@ -1,5 +1,6 @@
 """Descent over free embeddings."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -66,10 +67,8 @@ def gradient_descent(
     iterations: int,
 ) -> Optimum:
     """Where `gradient_steps` lead: for losses with kinks, at which a quasi-Newton descent stops."""
-    embeddings = start
-    for embeddings in gradient_steps(function, start, optimizer, lr, decay, iterations):
-        pass
-    return _optimum(function, embeddings)
+    steps = deque(gradient_steps(function, start, optimizer, lr, decay, iterations), maxlen=1)
+    return _optimum(function, steps.pop())
 
 
 def quasi_newton(function: Function, start: Tensor, iterations: int) -> Optimum:

@@ -110,11 +110,10 @@ def descend(
         loss: Called as loss(embeddings, labels).
         lr, decay, iterations: Of the descent.
     """
-    embeddings = random_start(len(labels), embedding_dim, seed, INITIAL_SCALE)
+    start = random_start(len(labels), embedding_dim, seed, INITIAL_SCALE)
+    steps = gradient_steps(lambda free: loss(free, labels), start, SGD, lr, decay, iterations)
     values = []
-    for embeddings in gradient_steps(
-        lambda free: loss(free, labels), embeddings, SGD, lr, decay, iterations
-    ):
+    for embeddings in steps:
         values.append(torch.linalg.svdvals(embeddings))
     return Descent(embeddings, torch.stack(values), float(loss(embeddings, labels)))
 
