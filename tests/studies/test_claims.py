@@ -91,7 +91,7 @@ def test_rank_counts_singular_values_above_the_threshold() -> None:
 
 
 def test_class_task_is_linear_regression() -> None:
-    embeddings, labels = random_embeddings(12, 3), torch.eye(3).double().repeat(4, 1)
+    embeddings, labels = random_embeddings(12, 3), torch.eye(3)[[0] * 8 + [1] * 3 + [2]].double()
     predicted = LinearRegression().fit(embeddings, labels).predict(embeddings)
     residual = np.linalg.norm(predicted - labels.numpy())
     accuracy, relative = class_task(embeddings, labels)
