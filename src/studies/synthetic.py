@@ -10,10 +10,10 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.optim import SGD
-from torch.optim.lr_scheduler import ExponentialLR
 
 from src.figures import MEASURED, THEORY
 from src.losses.nuclear import NuclearNormLoss
+from src.studies.descent import gradient_steps, random_start
 from src.subspaces.closed_form import optimal_loss, optimal_singular_values
 from src.tables import Table
 
@@ -110,20 +110,12 @@ def descend(
         loss: Called as loss(embeddings, labels).
         lr, decay, iterations: Of the descent.
     """
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.randn(len(labels), embedding_dim, generator=generator, dtype=torch.float64)
-    embeddings = nn.Parameter(INITIAL_SCALE * start)
-    optimizer = SGD([embeddings], lr=lr)
-    schedule = ExponentialLR(optimizer, decay)
+    start = random_start(len(labels), embedding_dim, seed, INITIAL_SCALE)
+    steps = gradient_steps(lambda free: loss(free, labels), start, SGD, lr, decay, iterations)
     values = []
-    for _ in range(iterations):
-        optimizer.zero_grad()
-        loss(embeddings, labels).backward()
-        optimizer.step()
-        schedule.step()
-        values.append(torch.linalg.svdvals(embeddings.detach()))
-    final = float(loss(embeddings, labels).detach())
-    return Descent(embeddings.detach(), torch.stack(values), final)
+    for embeddings in steps:
+        values.append(torch.linalg.svdvals(embeddings))
+    return Descent(embeddings, torch.stack(values), float(loss(embeddings, labels)))
 
 
 def squared_cosines(embeddings: Tensor) -> Tensor:

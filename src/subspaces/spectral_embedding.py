@@ -59,7 +59,7 @@ def spectral_contrastive_optimum(relation: Tensor, embedding_dim: int) -> Tensor
         ValueError: If the relation is not symmetric and nonnegative, leaves a sample without a
             positive, or has fewer than D samples.
     """
-    normalized, probabilities = _normalize(relation)
+    normalized, probabilities = normalize_relation(relation)
     _check_dim(embedding_dim, len(relation), "relation of N samples")
     values, vectors = torch.linalg.eigh(normalized)
     top = slice(len(values) - embedding_dim, None)
@@ -81,7 +81,7 @@ def vicreg_optimum(relation: Tensor, embedding_dim: int) -> Tensor:
         ValueError: If the relation is not symmetric and nonnegative, leaves a sample without a
             positive, or has not more than D samples.
     """
-    normalized, probabilities = _normalize(relation)
+    normalized, probabilities = normalize_relation(relation)
     _check_dim(embedding_dim, len(relation) - 1, "relation of N + 1 samples")
     constant = probabilities.sqrt()
     laplacian = torch.eye(len(normalized)).double() - normalized
@@ -114,8 +114,19 @@ def pca_optimum(embeddings: Tensor, num_components: int, penalty: float) -> Tens
     return scaled[:, -num_components:].flip(1)
 
 
-def _normalize(relation: Tensor) -> tuple[Tensor, Tensor]:
-    """A, (N, N), and r, (N,)."""
+def normalize_relation(relation: Tensor) -> tuple[Tensor, Tensor]:
+    """The degree-normalised relation and the probabilities of samples.
+
+    Args:
+        relation: G, (N, N), symmetric and nonnegative.
+
+    Returns:
+        A, (N, N), and r, (N,), in float64 on the CPU.
+
+    Raises:
+        ValueError: If the relation is not symmetric and nonnegative, or leaves a sample without a
+            positive.
+    """
     weights = relation.detach().cpu().double()
     if weights.ndim != 2 or not torch.equal(weights, weights.T) or (weights < 0).any():
         raise ValueError(

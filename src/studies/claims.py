@@ -1,0 +1,96 @@
+"""What theory says of optima over free embeddings, each claim held against a measured number."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure, SubFigure
+from rich.progress import track
+
+from src.figures import MEASURED, THEORY
+from src.studies.label_claims import LabelClaims
+from src.studies.measures import cosines
+from src.studies.relation_claims import RelationClaims
+from src.studies.verdicts import COLUMNS, NEAR, Found
+from src.tables import Table
+
+DRAWN_RELATIONS = ("uneven", "random_graph")
+
+
+def run(
+    folder: Path,
+    seeds: Sequence[int],
+    bounds: Mapping[str, float],
+    remarks: str,
+    self_supervised: RelationClaims,
+    supervised: LabelClaims,
+) -> Table:
+    """Find all optima, judge the claims about them and draw `figure.png`.
+
+    Args:
+        folder: For the figure.
+        seeds: Of the initial embeddings.
+        bounds: What measured numbers are held against, by name.
+        remarks: Written below the table.
+        self_supervised, supervised: The claims.
+    """
+    jobs = self_supervised.descents() | supervised.descents()
+    found = {key: descend() for key, descend in track(jobs.items(), "descending", transient=True)}
+    rows = self_supervised.rows(found, bounds) + supervised.rows(found, bounds)
+    figure(self_supervised, supervised, found).savefig(folder / "figure.png", dpi=110)
+    conditions = (
+        f"Free embeddings in float64; the worst of the starts, of {len(seeds)}, that end within "
+        f"{NEAR:g} of the least loss. Singular values above {bounds['rank']:g} of the largest "
+        f"count. {' '.join(remarks.split())}"
+    )
+    return Table(COLUMNS, rows, conditions)
+
+
+def figure(
+    self_supervised: RelationClaims,
+    supervised: LabelClaims,
+    found: Mapping[tuple[str, str], Found],
+) -> Figure:
+    """Spectra of embeddings and of their relation, and cosines of embeddings under labels."""
+    drawing = Figure(figsize=(15, 13.5), layout="constrained")
+    parts = drawing.subfigures(2, 1, squeeze=False, height_ratios=(2, 3.2))
+    _draw_spectra(parts[0, 0], self_supervised, found)
+    _draw_cosines(parts[1, 0], supervised, found)
+    return drawing
+
+
+def _draw_spectra(
+    drawing: SubFigure, claims: RelationClaims, found: Mapping[tuple[str, str], Found]
+) -> None:
+    losses = claims.embedding_losses
+    grid = drawing.subplots(len(DRAWN_RELATIONS), len(losses), sharey=True, squeeze=False)
+    for axes, name in zip(grid, DRAWN_RELATIONS, strict=True):
+        for panel, loss in zip(axes, losses, strict=True):
+            measured, eigenvalues = claims.spectra(name, loss, found[name, loss])
+            index = range(1, len(measured) + 1)
+            panel.plot(index, eigenvalues, "--_", color=THEORY, markersize=12, linewidth=1)
+            panel.plot(index, measured, "o", color=MEASURED, markersize=5)
+            panel.set_title(f"{name}: {loss}", fontsize=9)
+            panel.set_ylim(-0.05, 1.1)
+    drawing.suptitle(
+        "Squared singular values of embeddings (dots) and eigenvalues of the relation (dashes), "
+        "0 if negative, relative to the largest"
+    )
+
+
+def _draw_cosines(
+    drawing: SubFigure, claims: LabelClaims, found: Mapping[tuple[str, str], Found]
+) -> None:
+    grid = drawing.subplots(len(claims.labels), 1 + len(claims.losses), squeeze=False)
+    for axes, (name, labels) in zip(grid, claims.labels.items(), strict=True):
+        order = labels.minterms.argmax(dim=1).argsort(stable=True)
+        pictures = {"literals": labels.literals} | {
+            loss: found[name, loss].optima[0].embeddings for loss in claims.losses
+        }
+        for panel, (title, vectors) in zip(axes, pictures.items(), strict=True):
+            picture = panel.imshow(cosines(vectors[order]).numpy(), vmin=-1, vmax=1, cmap="RdBu_r")
+            panel.set_title(title, fontsize=9)
+            panel.set_xticks([])
+            panel.set_yticks([])
+        axes[0].set_ylabel(name.replace(": ", "\n").replace("rank", "\nrank"), fontsize=9)
+    drawing.colorbar(picture, ax=grid, location="bottom", shrink=0.3, aspect=40)
+    drawing.suptitle("Cosines between embeddings under labels, samples sorted by minterm")

@@ -1,0 +1,104 @@
+"""Claims held against measured numbers."""
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from src.studies.descent import Optimum
+from src.tables import Row
+
+VANISHING = 1e-5  # norm of a gradient
+NEAR = 0.01  # to the least loss: others are local minima
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "=": operator.eq,
+    "≤": operator.le,
+    ">": operator.gt,
+}
+COLUMNS = {
+    "claim": "claim",
+    "loss": "loss",
+    "setting": "relation or labels",
+    "measure": "measure",
+    "measured": "measured",
+    "bound": "bound",
+    "verdict": "verdict",
+    "convergence": "convergence",
+    "reference": "from",
+}
+
+
+class Found(NamedTuple):
+    """Optima by ascending loss, and how well they have converged, in words."""
+
+    optima: Sequence[Optimum]
+    convergence: str
+
+    def measure(self, of: Callable[[Tensor], float]) -> list[float]:
+        """A number for the embeddings (N, D) of each start."""
+        return [of(optimum.embeddings) for optimum in self.optima]
+
+
+class Claim(NamedTuple):
+    """What is said of the optima of a loss, and where it is said."""
+
+    text: str
+    measure: str
+    reference: str
+
+
+def judge(
+    claim: Claim,
+    loss: str,
+    setting: str,
+    convergence: str,
+    measured: Sequence[float],
+    comparison: str,
+    bound: float,
+) -> Row:
+    """A row of the table: the worst of the measured numbers, and whether it is within the bound.
+
+    Args:
+        claim: What is said.
+        loss, setting, convergence: Of what.
+        measured: One number for each start.
+        comparison: "=", "≤" or ">": how every number has to compare with the bound.
+        bound: What they are held against.
+    """
+    holds = all(COMPARISONS[comparison](value, bound) for value in measured)
+    signs = {"=": lambda value: abs(value - bound), "≤": float, ">": operator.neg}
+    return {
+        "claim": claim.text,
+        "loss": loss,
+        "setting": setting,
+        "measure": claim.measure,
+        "measured": max(measured, key=signs[comparison]),
+        "bound": f"{comparison} {bound:.3g}",
+        "verdict": "holds" if holds else "does not hold",
+        "convergence": convergence,
+        "reference": claim.reference,
+    }
+
+
+def converged(optima: Sequence[Optimum]) -> Found:
+    """The best of several optima, by how small the gradient is or, at a kink, how their losses
+    spread."""
+    best = _best(optima)
+    gradient = max(optimum.gradient for optimum in best)
+    kink = f"kink, losses within {best[-1].loss - best[0].loss:.0e}"
+    closeness = f"gradient {gradient:.0e}" if gradient < VANISHING else kink
+    return Found(best, f"{closeness}; {len(best)} of {len(optima)} starts")
+
+
+def converged_to(optima: Sequence[Optimum], least: float) -> Found:
+    """The best of several optima of a loss whose least value is known."""
+    best = _best(optima)
+    gap = best[-1].loss - least
+    return Found(best, f"loss {gap:.0e} above least; {len(best)} of {len(optima)} starts")
+
+
+def _best(optima: Sequence[Optimum]) -> list[Optimum]:
+    """By ascending loss, without local minima that are worse by more than `NEAR`."""
+    ordered = sorted(optima, key=lambda optimum: optimum.loss)
+    return [optimum for optimum in ordered if optimum.loss <= ordered[0].loss + NEAR]
