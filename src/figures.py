@@ -179,3 +179,63 @@ def score_figure(
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=10)
     return figure
+
+
+def curves_figure(
+    name: str,
+    values: Sequence[str],
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+) -> Figure:
+    """Measures over a setting: a panel for each measure, a line for each series.
+
+    Args:
+        name, values: Of the setting: (n,), shown at equal distances.
+        panels: From measures to series to means and deviations, both (n,); NaN where there is none.
+    """
+    figure = Figure(figsize=(3.6 * len(panels), 3.4), layout="constrained")
+    for axes, (measure, series) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for label, (means, deviations) in series.items():
+            axes.errorbar(
+                range(len(values)), means, np.nan_to_num(deviations), fmt="o-", markersize=4,
+                capsize=2, label=label,
+            )  # fmt: skip
+        axes.set_xticks(range(len(values)), values)
+        axes.set(xlabel=name, title=measure)
+        axes.grid(color="0.9")
+    if len(series) > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def grid_figure(
+    names: tuple[str, str],
+    values: tuple[Sequence[str], Sequence[str]],
+    panels: Mapping[str, Sequence[Sequence[float]]],
+) -> Figure:
+    """Measures over two settings: a coloured grid for each measure.
+
+    Args:
+        names, values: Of the settings down and across: (m,) and (n,).
+        panels: From measures to means, (m, n); NaN where there is none.
+    """
+    down, across = values
+    width = 1 + 0.75 * len(across)
+    figure = Figure(figsize=(width * len(panels), 1.4 + 0.5 * len(down)), layout="constrained")
+    for axes, (measure, means) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        shown = np.asarray(means, dtype=float)
+        middle = (np.nanmin(shown) + np.nanmax(shown)) / 2
+        axes.imshow(shown, cmap="viridis", aspect="auto")
+        for (row, column), value in np.ndenumerate(shown):
+            if not np.isnan(value):
+                color = "white" if value < middle else "black"
+                axes.text(
+                    column, row, f"{value:.3f}", ha="center", va="center", fontsize=8, color=color
+                )
+        axes.set_xticks(range(len(across)), across)
+        axes.set_yticks(range(len(down)), down)
+        axes.set(xlabel=names[1], ylabel=names[0], title=measure)
+    return figure

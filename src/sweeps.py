@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.figures import score_figure
+from src.sensitivity import sensitivity_figure
 
 MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
@@ -43,8 +44,8 @@ class SweepTable(Callback):
 
     `sweep`: a row is a setting; runs that differ in their seed alone share it. Jobs without results
     are counted in their row as unfinished. `retrieval`: a row is a setting and a score; with a
-    picture. Both are written anew after every job, so that a failing one does not cost the others
-    their rows.
+    picture. `sensitivity`: a picture alone, of a sweep over numbers. All are written anew after
+    every job, so that a failing one does not cost the others their rows.
     """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -69,10 +70,13 @@ def write_tables(folder: Path) -> None:
         results = json.loads(metrics.read_text()) if metrics.exists() else {}
         jobs.append(({item for item in overrides if not item.startswith("seed=")}, results))
     common = set.intersection(*(overrides for overrides, _ in jobs))
-    settings: dict[str, Results] = {}
+    differing: dict[tuple[str, ...], Results] = {}
     for overrides, result in jobs:
-        setting = ", ".join(sorted(overrides - common)) or "as below"
-        settings.setdefault(setting, []).append(result)
+        differing.setdefault(tuple(sorted(overrides - common)), []).append(result)
+    settings = {", ".join(setting) or "as below": runs for setting, runs in differing.items()}
+    sensitivity = sensitivity_figure(differing)
+    if sensitivity:
+        sensitivity.savefig(folder / "sensitivity.png", dpi=130)
 
     measured = {key for _, result in jobs for key in result if result[key] is not None}
     columns = {key: heading for key, heading in MAIN_COLUMNS.items() if key in measured}

@@ -1,0 +1,94 @@
+"""Pictures of sweeps over numbers: what a result owes to a setting."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from src.figures import curves_figure, grid_figure
+
+MEASURES = {
+    "test/minterm_accuracy": "minterm accuracy",
+    "test/retrieval/map_positive": "mAP positive",
+    "test/retrieval/map_negated": "mAP negated",
+    "test/spectral/relative_gap": "gap, share of the optimum",
+}
+FEWEST = 3  # values of a setting that are worth a picture
+
+Results = Sequence[Mapping[str, Any]]
+
+
+def sensitivity_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | None:
+    """Curves over one number, a line for each choice of the rest, or a grid over two numbers.
+
+    Args:
+        settings: From what settings differ in, overrides `key=value`, to the results of their runs.
+
+    Returns:
+        None if no setting is a number with at least three values, or there is more to show.
+    """
+    chosen = [dict(override.partition("=")[::2] for override in setting) for setting in settings]
+    numbers = [
+        key
+        for key in chosen[0]
+        if all(_is_number(choice.get(key, "")) for choice in chosen)
+        and len({choice[key] for choice in chosen}) >= FEWEST
+    ]
+    values = {key: sorted({choice[key] for choice in chosen}, key=float) for key in numbers}
+    rest = [
+        ", ".join(value for key, value in choice.items() if key not in numbers) for choice in chosen
+    ]
+    measures = {
+        key: heading
+        for key, heading in MEASURES.items()
+        if any(_measured(results, key) for results in settings.values())
+    }
+    if not measures:
+        return None
+    cells = {
+        (label, *(choice[key] for key in numbers)): results
+        for choice, label, results in zip(chosen, rest, settings.values(), strict=True)
+    }
+    if len(numbers) == 1:
+        (name,) = numbers
+        panels = {
+            heading: {
+                label: _statistics([cells.get((label, value), ()) for value in values[name]], key)
+                for label in dict.fromkeys(rest)
+            }
+            for key, heading in measures.items()
+        }
+        return curves_figure(name, values[name], panels)
+    if len(numbers) == 2 and len(set(rest)) == 1:
+        down, across = numbers
+        grids = {
+            heading: [
+                _statistics(
+                    [cells.get((rest[0], row, column), ()) for column in values[across]], key
+                )[0]
+                for row in values[down]
+            ]
+            for key, heading in measures.items()
+        }
+        return grid_figure((down, across), (values[down], values[across]), grids)
+    return None
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _measured(results: Results, key: str) -> list[float]:
+    return [result[key] for result in results if result.get(key) is not None]
+
+
+def _statistics(settings: Sequence[Results], key: str) -> tuple[list[float], list[float]]:
+    """Means and deviations over the runs of each setting, NaN where there are none."""
+    numbers = [_measured(results, key) for results in settings]
+    means = [mean(part) if part else float("nan") for part in numbers]
+    return means, [stdev(part) if len(part) > 1 else float("nan") for part in numbers]

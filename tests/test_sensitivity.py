@@ -1,0 +1,68 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.container import ErrorbarContainer
+
+from src.sensitivity import sensitivity_figure
+
+Settings = dict[tuple[str, ...], list[dict[str, Any]]]
+
+ACCURACY, GAP = "test/minterm_accuracy", "test/spectral/relative_gap"
+
+
+def test_a_sweep_over_one_number_is_a_curve_for_each_choice_of_the_rest() -> None:
+    settings: Settings = {
+        (f"+method={method}", f"loader.flipped={share}"): [
+            {ACCURACY: 1 - share - offset, GAP: None},
+            {ACCURACY: 1 - share + offset, GAP: None},
+        ]
+        for method, offset in (("ours", 0.1), ("theirs", 0.2))
+        for share in (0.5, 0.1, 0.25)
+    }
+    figure = sensitivity_figure(settings)
+    assert figure is not None
+    (axes,) = figure.axes  # nothing has a gap
+    assert axes.get_title() == "minterm accuracy"
+    assert axes.get_xlabel() == "loader.flipped"
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
+    handles, labels = axes.get_legend_handles_labels()
+    assert labels == ["ours", "theirs"]
+    for container, offset in zip(handles, (0.1, 0.2), strict=True):
+        assert isinstance(container, ErrorbarContainer)
+        line, _, (bars,) = container
+        assert np.allclose(line.get_ydata(), [0.9, 0.75, 0.5])
+        heights = [high - low for (_, low), (_, high) in bars.get_segments()]
+        assert heights == pytest.approx([2 * offset * 2**0.5] * 3)
+
+
+def test_a_sweep_over_two_numbers_is_a_grid_with_holes_where_runs_are_missing() -> None:
+    settings: Settings = {
+        (f"loss.alpha={alpha}", f"loss.beta={beta}"): [{ACCURACY: alpha * beta}]
+        for alpha in (0.9, 0.5, 0.99)
+        for beta in (0.1, 1, 10, 2)
+        if (alpha, beta) != (0.5, 10)
+    }
+    figure = sensitivity_figure(settings)
+    assert figure is not None
+    (axes,) = figure.axes
+    shown: np.ndarray = np.ma.filled(np.ma.asarray(axes.images[0].get_array(), dtype=float), np.nan)
+    expected = np.outer([0.5, 0.9, 0.99], [0.1, 1, 2, 10])
+    expected[0, 3] = np.nan
+    assert np.allclose(shown, expected, equal_nan=True)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0.5", "0.9", "0.99"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "1", "2", "10"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {("loss.alpha=0.9",): [{ACCURACY: 1.0}], ("loss.alpha=0.5",): [{ACCURACY: 0.5}]},
+        {(f"loss={name}",): [{ACCURACY: 1.0}] for name in ("ole", "mmcr", "mcr2")},
+        {(f"loss.alpha={alpha}",): [] for alpha in (0.5, 0.9, 0.99)},
+        {(): [{ACCURACY: 1.0}]},
+    ],
+    ids=["two values", "names", "nothing finished", "one setting"],
+)
+def test_other_sweeps_have_no_picture(settings: Settings) -> None:
+    assert sensitivity_figure(settings) is None
