@@ -58,7 +58,7 @@ def whiten(train: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     exact = train.double()
     mean = exact.mean(dim=0)
     variances, directions = torch.linalg.eigh((exact - mean).T.cov(correction=0))
-    rounding = (train.shape[1] * torch.finfo(train.dtype).eps) ** 2 * variances[-1]
+    rounding = torch.finfo(train.dtype).eps ** 2 * exact.square().sum(dim=1).mean()
     kept = variances > rounding
     scaled = directions[:, kept] * variances[kept].rsqrt()
     return (exact - mean) @ scaled, (queries.double() - mean) @ scaled

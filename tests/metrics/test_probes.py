@@ -44,6 +44,12 @@ def test_whitened_embeddings_have_unit_covariance_and_no_rounding_errors() -> No
     torch.testing.assert_close(queries, white[:7])
 
 
+def test_embeddings_of_few_digits_keep_their_components() -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(500, 128, generator=generator).bfloat16()
+    assert whiten(embeddings, embeddings[:3])[0].shape == (500, 128)
+
+
 @pytest.mark.parametrize("neighbors", [1, 5, 20])
 def test_nearest_neighbors_are_scikit_learns(neighbors: int) -> None:
     (train, classes), (queries, _) = blobs(300, 1), blobs(2500, 2)
