@@ -24,6 +24,7 @@ class KernelReadout(MintermReadout):
     """
 
     centers: Tensor  # (M, D)
+    counts: Tensor  # (M,), training images of each minterm
     _sums: Tensor  # (M, D), accumulated so far
     _counts: Tensor  # (M,)
 
@@ -31,9 +32,9 @@ class KernelReadout(MintermReadout):
         super().__init__(minterms)
         centers = torch.zeros(len(minterms), embedding_dim - 1, dtype=torch.float64)
         self.register_buffer("centers", centers)
+        self.register_buffer("counts", torch.zeros(len(minterms), dtype=torch.int64))
         self.register_buffer("_sums", torch.zeros_like(centers), persistent=False)
-        counts = torch.zeros(len(minterms), dtype=torch.int64)
-        self.register_buffer("_counts", counts, persistent=False)
+        self.register_buffer("_counts", torch.zeros_like(self.counts), persistent=False)
 
     def reset(self) -> None:
         """Forget what was accumulated. The fitted centers stay."""
@@ -53,8 +54,11 @@ class KernelReadout(MintermReadout):
         if dist.is_initialized():
             dist.all_reduce(self._sums)
             dist.all_reduce(self._counts)
-        self.centers.copy_(self._sums / self._counts.unsqueeze(1))
+        self.centers.copy_(self._sums / self._counts.clamp(min=1).unsqueeze(1))
+        self.counts.copy_(self._counts)
         self.reset()
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
-        return -2 * torch.cdist(embeddings[:, :-1].double(), self.centers).square()
+        """-2 ||x - c_m||^2 for embeddings (N, D + 1): (N, M), -infinity without images of m."""
+        logits = -2 * torch.cdist(embeddings[:, :-1].double(), self.centers).square()
+        return logits.masked_fill(self.counts == 0, float("-inf"))

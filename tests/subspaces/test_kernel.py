@@ -45,3 +45,9 @@ def test_a_new_fit_forgets_the_last_and_loaded_centers_answer() -> None:
     loaded = KernelReadout(MINTERMS, 4)
     loaded.load_state_dict(readout.state_dict())
     assert torch.equal(loaded.centers, readout.centers)
+
+
+def test_a_minterm_without_images_is_impossible() -> None:
+    readout = fitted(torch.zeros(8, 3).double(), torch.arange(8) % 2)
+    probabilities = readout.minterm_probabilities(torch.zeros(1, 4))
+    torch.testing.assert_close(probabilities, torch.tensor([[0.5, 0.5, 0.0]]).double())
