@@ -64,7 +64,8 @@ class SweepTable(Callback):
 def write_tables(folder: Path) -> None:
     """Read the results of all jobs below a folder and write its tables."""
     jobs: list[tuple[set[str], dict[str, Any]]] = []
-    for job in sorted(folder.glob("*/.hydra/overrides.yaml")):
+    found = folder.glob("*/.hydra/overrides.yaml")
+    for job in sorted(found, key=lambda path: (len(str(path)), path)):  # 2 before 10
         overrides = {str(override) for override in OmegaConf.load(job)}
         metrics = job.parent.parent / "metrics.json"
         results = json.loads(metrics.read_text()) if metrics.exists() else {}
