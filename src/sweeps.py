@@ -18,6 +18,7 @@ from src.sensitivity import sensitivity_figure
 
 MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
+    "test/subspaces/minterm_accuracy": "accuracy by subspaces",
     "test/literal_auprc": "literal AUPRC",
     "test/probe/linear_accuracy": "linear probe",
     "test/probe/knn_accuracy": "kNN",
@@ -26,6 +27,8 @@ MAIN_COLUMNS = {
     "test/retrieval/map_negated": "mAP negated",
     "test/retrieval/precision_at_10_positive": "P@10 positive",
     "test/retrieval/precision_at_10_negated": "P@10 negated",
+    "test/subspaces/map_positive": "mAP positive by subspaces",
+    "test/subspaces/map_negated": "mAP negated by subspaces",
     "test/calibration/probability_of_propositions": "calibration error",
     "test/calibration/calibrated_of_propositions": "after calibration",
     "test/spectral/max_coherence": "largest coherence",
