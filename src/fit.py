@@ -1,5 +1,6 @@
 """From a config to a trained and tested model."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import wandb
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from src.build import build_data, build_module, describe_run
 from src.checkpoints import SaveConfig, check_resumable, read_checkpoint
@@ -60,6 +62,10 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
                 raise ValueError(f"training ended before its first validation: there is no {last}")
             trainer.test(module, data, ckpt_path=last, verbose=False)
             metrics |= trainer.callback_metrics
+    except SIGTERMException:  # says nothing, and would end with status 0
+        wandb.finish(exit_code=1)
+        go_on = f": go on with ckpt_path={last}" if last.exists() else ""
+        sys.exit(f"stopped by SIGTERM{go_on}")
     except BaseException:
         wandb.finish(exit_code=1)
         raise

@@ -163,22 +163,33 @@ def test_same_seed_gives_the_same_run_and_another_seed_does_not(
     assert not torch.equal(weights(other.checkpoint)[name], weights(again.checkpoint)[name])
 
 
-def test_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
-    trained_run: Run, tmp_path: Path
+def stop_in_the_middle(folder: Path, number: signal.Signals) -> tuple[int, str]:
+    """Start a run, send it a signal within an epoch, and return its status and what it said."""
+    last = folder / "checkpoints" / "last.ckpt"
+    command = [sys.executable, "-m", "src.train", f"hydra.run.dir={folder}", "logger=none", *SHORT]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while not (last.exists() and torch.load(last, weights_only=True)["epoch"] >= 3):
+                assert process.poll() is None, "training ended before it could be stopped"
+                time.sleep(0.02)
+            time.sleep(0.1)  # into the middle of an epoch
+        finally:
+            os.kill(process.pid, number)
+        return process.wait(), process.communicate()[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_stopped_run_resumes_to_the_weights_of_an_uninterrupted_one(
+    number: signal.Signals, trained_run: Run, tmp_path: Path
 ) -> None:
-    killed = tmp_path / "killed"
-    last = killed / "checkpoints" / "last.ckpt"
-    command = [sys.executable, "-m", "src.train", f"hydra.run.dir={killed}", "logger=none", *SHORT]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        while not (last.exists() and torch.load(last, weights_only=True)["epoch"] >= 3):
-            assert process.poll() is None, "training ended before it could be killed"
-            time.sleep(0.02)
-        time.sleep(0.1)  # into the middle of an epoch
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    assert not (killed / "metrics.json").exists()
+    stopped = tmp_path / "stopped"
+    last = stopped / "checkpoints" / "last.ckpt"
+    status, message = stop_in_the_middle(stopped, number)
+    assert status == (-number if number == signal.SIGKILL else 1)
+    assert (f"stopped by SIGTERM: go on with ckpt_path={last}" in message) == (status == 1)
+    assert not (stopped / "metrics.json").exists()
 
     resumed = train(tmp_path / "resumed", "logger=none", f"ckpt_path={last}")
     assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
