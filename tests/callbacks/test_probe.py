@@ -27,7 +27,7 @@ def test_probes_are_scikit_learns_on_the_embeddings_of_the_checkpoint(supervised
         images = Digits(0).splits[split]
         with torch.no_grad():
             embeddings[split] = module(images.images).double().numpy()
-        classes[split] = images.labels.numpy() @ (1 << np.arange(5))  # a number for each minterm
+        classes[split] = images.labels.numpy() @ (16 >> np.arange(5))  # minterms, in order
     found = supervised.metrics
     linear = make_pipeline(PCA(whiten=True), LogisticRegression(max_iter=1000, tol=1e-6))
     accuracy = linear.fit(embeddings["train"], classes["train"]).score(
