@@ -12,6 +12,10 @@ import torch
 from conftest import SHORT, Run, run_command, train
 from torch import Tensor
 
+from src.checkpoints import load_checkpoint
+from src.losses.nuclear import gram_matrix
+from src.metrics.spectral import compare_spectrum
+
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 
@@ -239,6 +243,19 @@ def test_no_test_on_request(tmp_path: Path) -> None:
 def test_variants_train(overrides: list[str], tmp_path: Path) -> None:
     run = train(tmp_path / "run", "debug=fast", "logger=none", *overrides)
     assert run.metrics["train/loss"] > 0
+
+
+def test_mixed_precision_is_for_training_alone(tmp_path: Path) -> None:
+    run = train(tmp_path / "run", "trainer.precision=bf16-mixed", "debug=fast", "logger=none")
+    _, data, module = load_checkpoint(str(run.checkpoint), None)
+    images = data.image_set.splits["test"]
+    with torch.no_grad():
+        embeddings = module(images.images)
+    correct = (module.readout.predict(embeddings) == images.labels).all(dim=1)
+    assert run.metrics["test/minterm_accuracy"] == pytest.approx(float(correct.double().mean()))
+    gram = gram_matrix(embeddings, module.encode_labels(images.labels)) * 128 / len(embeddings)
+    spectrum = compare_spectrum(gram, len(gram) - embeddings.shape[1], 0.99, 0.05)
+    assert run.metrics["test/spectral/loss"] == pytest.approx(spectrum.summary["loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -160,8 +160,14 @@ class SubspaceModule(pl.LightningModule):
         self.test_results: Evaluation | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map stored images (N, channels, height, width), uint8, to embeddings (N, D)."""
-        return self.encoder(self.normalize(images))
+        """Map stored images (N, channels, height, width), uint8, to embeddings (N, D).
+
+        Mixed precision is for training alone: what is evaluated has the precision of the weights.
+        """
+        device = images.device.type
+        mixed = self.training and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=mixed):
+            return self.encoder(self.normalize(images))
 
     def encode_labels(self, labels: Tensor) -> Tensor:
         """Map labels (N, C) to the codes that the loss sees: (N, C), (N, M) or (N, D)."""
