@@ -36,6 +36,7 @@ MAIN_COLUMNS = {
     "test/spectral/optimality_gap": "optimality gap",
     "test/spectral/relative_gap": "gap, share of the optimum",
 }
+NO_SETTINGS = ("seed=", "data_dir=")  # rows are means over seeds, wherever the data lies
 RETRIEVAL_MEASURES = {"map": "mAP", "precision_at_10": "P@10"}
 
 Results = list[dict[str, Any]]
@@ -72,7 +73,7 @@ def write_tables(folder: Path) -> None:
         overrides = {str(override) for override in OmegaConf.load(job)}
         metrics = job.parent.parent / "metrics.json"
         results = json.loads(metrics.read_text()) if metrics.exists() else {}
-        jobs.append(({item for item in overrides if not item.startswith("seed=")}, results))
+        jobs.append(({item for item in overrides if not item.startswith(NO_SETTINGS)}, results))
     common = set.intersection(*(overrides for overrides, _ in jobs))
     differing: dict[tuple[str, ...], Results] = {}
     for overrides, result in jobs:
