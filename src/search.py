@@ -34,7 +34,7 @@ def open_split(data: ImageDataModule, split: str, module: SubspaceModule) -> Ima
         OSError: If files of the data set are missing.
     """
     loader = data.split_dataloader(split)
-    images = data.splits[split]
+    images = data.image_set.splits[split]  # with the labels of the set, not wrong ones
     parts = [
         module(batch.images.to(module.device)).cpu()
         for batch in track(loader, f"embedding {len(images):,} images", transient=True)

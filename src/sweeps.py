@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
@@ -98,7 +99,7 @@ def write_tables(folder: Path) -> None:
     if retrieval:
         _write(folder / "retrieval", retrieval, f"{_count_queries(settings, groups)} {conditions}")
         figure = score_figure(
-            [(row["setting"].replace("+experiment=", ""), row["score"]) for row in retrieval],
+            [(re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in retrieval],
             list(groups.values()),
             [[_number(row[f"mAP {group}"]) for group in groups.values()] for row in retrieval],
             [[_number(row[f"mAP {group} std"]) for group in groups.values()] for row in retrieval],

@@ -214,7 +214,7 @@ class SubspaceModule(pl.LightningModule):
         return loss
 
     def batch_loss(self, batch: ImageBatch) -> Tensor:
-        """Loss of a training batch, a scalar; the same for all processes, over all their images."""
+        """Loss of a training batch, a scalar; its mean over processes is that of all images."""
         embeddings = self(self.augmentation(batch.images.float()))
         return self.loss(embeddings, self.encode_labels(batch.labels).to(embeddings.dtype))
 
