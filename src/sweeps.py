@@ -19,6 +19,7 @@ from src.sensitivity import sensitivity_figure
 
 MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
+    "test/calibrated_minterm_accuracy": "calibrated accuracy",
     "test/subspaces/minterm_accuracy": "accuracy by subspaces",
     "test/literal_auprc": "literal AUPRC",
     "test/probe/linear_accuracy": "linear probe",

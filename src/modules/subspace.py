@@ -290,14 +290,14 @@ class SubspaceModule(pl.LightningModule):
         relevance = torch.stack([query.holds(labels) for query in self.queries]).T
 
         retrieval = evaluate_retrieval(self.score(embeddings, self.queries), relevance, TOP_K)
-        correct = (readout.predict(embeddings) == labels).all(dim=1)
         literals = readout.literal_probabilities(embeddings)
         calibration = {
             "literals": self._reliability(embeddings, readout.minterms.T, labels),
             "propositions": self._reliability(embeddings, readout.masks(self.queries), relevance),
         }
         metrics = {
-            "minterm_accuracy": float(correct.double().mean()),
+            "minterm_accuracy": _accuracy(readout.predict(embeddings), labels),
+            "calibrated_minterm_accuracy": _accuracy(readout.predict(embeddings, True), labels),
             "literal_auprc": float(average_precision(literals, labels).nanmean()),
             "spectral/max_coherence": max_coherence(subspaces.directions),
             "spectral/semantic_coherence": semantic_coherence(
@@ -333,8 +333,9 @@ class SubspaceModule(pl.LightningModule):
     ) -> dict[str, float]:
         """What the subspaces say of embeddings that another readout answers for."""
         scores = self.subspaces.score(embeddings, self.queries, self.subspaces.score_kinds[0])
-        correct = (self.subspaces.predict(embeddings) == labels).all(dim=1)
-        accuracy = {"subspaces/minterm_accuracy": float(correct.double().mean())}
+        accuracy = {
+            "subspaces/minterm_accuracy": _accuracy(self.subspaces.predict(embeddings), labels)
+        }
         return accuracy | self._summarize("subspaces", evaluate_retrieval(scores, relevance, TOP_K))
 
     def _reliability(
@@ -344,9 +345,7 @@ class SubspaceModule(pl.LightningModule):
         as_defined, calibrated = PROBABILITIES
         return {
             as_defined: reliability(probabilities(embeddings, masks), truth),
-            calibrated: reliability(
-                probabilities(embeddings, masks, self.readout.temperature), truth
-            ),
+            calibrated: reliability(probabilities(embeddings, masks, calibrated=True), truth),
         }
 
     def _summarize(self, prefix: str, results: RetrievalResults) -> dict[str, float]:
@@ -395,6 +394,11 @@ class SubspaceModule(pl.LightningModule):
             for name, value in metrics.items()
         }
         self.log_dict(values, sync_dist=True)
+
+
+def _accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Share of images whose every literal is right."""
+    return float((predicted == labels).all(dim=1).double().mean())
 
 
 def _check_number_of_queries(num_literals: int, max_query_literals: int) -> None:

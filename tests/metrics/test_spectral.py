@@ -5,7 +5,7 @@ import torch
 
 from src.losses.nuclear import gram_matrix
 from src.metrics.spectral import compare_spectrum
-from src.subspaces.closed_form import optimal_embeddings
+from src.subspaces.closed_form import optimal_embeddings, optimal_loss
 
 ALPHA, BETA = 0.99, 0.05
 
@@ -51,6 +51,8 @@ def test_batches_are_to_their_beta_what_all_images_are_to_a_smaller_one() -> Non
     batch = compare_spectrum(gram * share, 4, ALPHA, BETA).summary
     whole = compare_spectrum(gram, 4, ALPHA, BETA * share**0.5).summary
     assert batch["relative_gap"] == pytest.approx(whole["relative_gap"], rel=1e-9)
+    optimum = optimal_loss(labels, ALPHA, BETA * share**0.5)
+    assert whole["relative_gap"] == pytest.approx(whole["loss"] / optimum - 1, rel=1e-9)
     assert batch["relative_gap"] > 0.1
     assert batch["loss"] == pytest.approx(whole["loss"] * share**0.5, rel=1e-9)
 

@@ -306,7 +306,13 @@ def test_state_dict_brings_a_fresh_module_to_the_same_answers() -> None:
     subspaces.update(embeddings[:10], labels[:10])  # under way, not part of the state
     fresh = MintermSubspaces(torch.zeros(8, 3), 5)
     fresh.load_state_dict(subspaces.state_dict())
-    assert set(fresh.state_dict()) == {"minterms", "counts", "directions", "temperature"}
+    assert set(fresh.state_dict()) == {
+        "minterms",
+        "counts",
+        "directions",
+        "temperature",
+        "frequency_weight",
+    }
     masks = all_masks(8)
     assert torch.equal(fresh.predict(embeddings), subspaces.predict(embeddings))
     for kind in ("sum", "projector"):

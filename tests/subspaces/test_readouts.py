@@ -105,7 +105,7 @@ def test_text_scores_compare_images_with_prompts() -> None:
     )
 
 
-# Temperature
+# Calibration
 
 
 def drawn_from(logits: Tensor, seed: int) -> Tensor:
@@ -132,10 +132,44 @@ def test_calibration_finds_the_temperature_that_labels_were_drawn_with(
     assert torch.equal(readout.score(logits, queries, "probability"), before)
 
 
+def test_calibration_finds_the_weight_of_frequencies_that_labels_were_drawn_with() -> None:
+    minterms = torch.tensor(list(product((0, 1), repeat=3)))
+    counts = torch.tensor([5000, 2000, 1000, 500, 200, 50, 10, 0])
+    logits = 2 * torch.randn(40_000, 8, generator=torch.Generator().manual_seed(0)).double()
+    logits[:, 7] = -torch.inf  # as readouts have it of minterms without images
+    readout = SoftmaxReadout(minterms)
+    readout.counts = counts
+    index = drawn_from(0.5 * logits + 0.7 * counts.clamp(min=1).log(), 1)
+    predicted = readout.predict(logits)
+    readout.calibrate(logits, minterms[index])
+    assert float(readout.temperature) == pytest.approx(2, rel=0.03)
+    assert float(readout.frequency_weight) == pytest.approx(0.7, rel=0.03)
+    expected = (logits / readout.temperature).exp() * counts**readout.frequency_weight
+    probabilities = readout.minterm_probabilities(logits, calibrated=True)
+    torch.testing.assert_close(probabilities, expected / expected.sum(dim=1, keepdim=True))
+    # The published rule stays as it is, and is right less often.
+    assert torch.equal(readout.predict(logits), predicted)
+    right = [
+        (readout.predict(logits, calibrated) == minterms[index]).all(dim=1).double().mean()
+        for calibrated in (False, True)
+    ]
+    assert right[1] > right[0] + 0.05
+
+
+def test_without_counts_frequencies_have_no_weight() -> None:
+    minterms = torch.tensor(list(product((0, 1), repeat=3)))
+    logits = torch.randn(2_000, 8, generator=torch.Generator().manual_seed(0))
+    readout = SoftmaxReadout(minterms)
+    readout.calibrate(logits, minterms[drawn_from(3 * logits, 1)])
+    assert readout.frequency_weight == 0
+    assert torch.equal(readout.predict(logits, calibrated=True), readout.predict(logits))
+
+
 def test_tempered_literals_stay_independent() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
     readout = SigmoidReadout(3)
-    literals = readout.proposition_probabilities(logits, readout.minterms.T, temperature=2.0)
+    readout.temperature.fill_(2.0)
+    literals = readout.proposition_probabilities(logits, readout.minterms.T, calibrated=True)
     torch.testing.assert_close(literals, torch.sigmoid(logits / 2))
 
 
