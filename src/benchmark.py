@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from src.cli import check_device, command
+from src.provenance import provenance
 from src.tables import Table, write_table
 
 PARTS = ("loss", "loaders", "retrieval")
@@ -27,7 +28,8 @@ def benchmark(config: DictConfig) -> None:
 
     conditions = f"{what.CONDITIONS} Device: {config.device}."
     settings = OmegaConf.to_container(config[config.part], resolve=True)
-    table = write_table(output_dir / config.part, Table(what.COLUMNS, rows, conditions), settings)
+    found = Table(what.COLUMNS, rows, conditions)
+    table = write_table(output_dir / config.part, found, settings, provenance())
     console.print(table, soft_wrap=True)
     console.print(f"written to {output_dir}", soft_wrap=True)
 

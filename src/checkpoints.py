@@ -110,11 +110,7 @@ def check_resumable(path: str, config: Mapping[str, Any]) -> None:
     """
     checkpoint = read_checkpoint(path)
     before = checkpoint[CONFIG_KEY]
-    changes = [
-        f"{name}={old} (not {new})"
-        for name, old, new in _differences(before, config)
-        if name in DECISIVE or (name.split(".")[0] in PARTS and name not in INDIFFERENT)
-    ]
+    changes = _decisive_changes(before, config)
     if changes:
         raise CheckpointError(
             f"{path} was trained otherwise; resume it with {', '.join(changes[:5])}"
@@ -122,6 +118,38 @@ def check_resumable(path: str, config: Mapping[str, Any]) -> None:
     max_epochs = config["trainer"]["max_epochs"]
     if max_epochs is not None and 0 <= max_epochs <= checkpoint["epoch"] + 1:
         raise CheckpointError(f"{path} is of a finished run: python -m src.evaluate tests it")
+
+
+def find_finished(output_dir: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a folder has the results of a run with this config.
+
+    Raises:
+        CheckpointError: If it has those of a run with another.
+    """
+    if not (output_dir / "metrics.json").exists():
+        return False
+    before: Any = OmegaConf.to_container(OmegaConf.load(output_dir / "config.yaml"))
+    changes = _decisive_changes(before, config)
+    if changes:
+        raise CheckpointError(
+            f"{output_dir} has the results of another run, with {', '.join(changes[:5])}: "
+            "move it away, or train into another folder"
+        )
+    return True
+
+
+def find_newest(output_dir: Path) -> Path | None:
+    """The newest checkpoint that a run can go on from, if there is one."""
+    found = (output_dir / "checkpoints" / f"{name}.ckpt" for name in ("last", "interrupted"))
+    return max(filter(Path.exists, found), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _decisive_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name}={old} (not {new})"
+        for name, old, new in _differences(before, now)
+        if name in DECISIVE or (name.split(".")[0] in PARTS and name not in INDIFFERENT)
+    ]
 
 
 def _differences(

@@ -8,14 +8,16 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from hydra.types import RunMode
@@ -41,13 +43,16 @@ USER_ERRORS = (
 LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
 
 
-def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], Callable[[], None]]:
+def command(
+    config_name: str, text_keys: Iterable[str] = (), flags: Iterable[str] = ()
+) -> Callable[[Any], Callable[[], None]]:
     """Make a task that takes a config into a command line.
 
     Args:
         config_name: The root config in `conf/`.
         text_keys: Keys whose values are taken as they are, so that `query=even & ~prime` and paths
             with spaces or `=` need no second pair of quotes for Hydra's grammar.
+        flags: Keys that may be set as `--key`, too.
     """
 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
@@ -70,7 +75,9 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
 
             # Lightning 2.6 calls a name that torch 2.12 renames.
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-            sys.argv[1:] = [_quote(argument, text_keys) for argument in sys.argv[1:]]
+            options = {f"--{key.replace('_', '-')}": f"{key}=true" for key in flags}
+            arguments = [options.get(argument, argument) for argument in sys.argv[1:]]
+            sys.argv[1:] = [_quote(argument, text_keys) for argument in arguments]
             run = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through to here
             try:
@@ -85,6 +92,27 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
         return main
 
     return decorate
+
+
+def call(name: str, arguments: Sequence[str]) -> str | None:
+    """Run `python -m src.NAME ARGUMENTS` in this process, from within another command.
+
+    Returns:
+        The error that it ended with; None if it ended well.
+    """
+    argv, full_error = sys.argv, os.environ.pop("HYDRA_FULL_ERROR", None)
+    sys.argv = [f"src/{name}.py", *arguments]
+    GlobalHydra.instance().clear()
+    try:
+        import_module(f"src.{name}").main()
+    except SystemExit as stop:
+        return str(stop.code) if stop.code else None
+    finally:
+        sys.argv = argv
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+    return None
 
 
 def check_device(name: str) -> None:

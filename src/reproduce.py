@@ -1,29 +1,146 @@
-"""Make a figure or table of the papers: `python -m src.reproduce experiments=synthetic`."""
+"""Make a table or figure of the papers: `python -m src.reproduce table=NAME scale=smoke`."""
 
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
+from threading import Event, Thread
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from src.cli import command
+from src.cli import USER_ERRORS, call, command, describe_error
 from src.instantiate import instantiate
+from src.provenance import provenance
+from src.reproduction import Sweep, load_experiment, sweeps_of, table_figure, table_names, tabulate
 from src.tables import write_table
+
+INTERVAL = 0.5  # seconds between two looks at which runs are finished
 
 
 def reproduce(config: DictConfig) -> None:
-    """Run a study; it draws its figure, and what it found is printed and written down."""
-    output_dir = Path(config.output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    table = instantiate(config.experiments)(folder=output_dir)
-    settings = OmegaConf.to_container(config.experiments, resolve=True)
-    markdown = write_table(output_dir / "table", table, settings)
-    console = Console()
-    console.print(markdown, soft_wrap=True)
-    names = ", ".join(sorted(path.name for path in output_dir.glob("*.*")))
-    console.print(f"written to {output_dir}: {names}", soft_wrap=True)
+    """Make one table, or all: run what is not finished, then write and publish the table."""
+    names = table_names() if config.table == "all" else [config.table]
+    experiments = {name: load_experiment(name, config.scale, config.study) for name in names}
+    console = Console(file=sys.stdout)
+    failures = []
+    for name, experiment in experiments.items():
+        runs = Path(config.runs_dir).absolute() / experiment.get("extends", name) / config.scale
+        if config.dry_run:
+            list_runs(name, experiment, runs, config.launch, console)
+            continue
+        folder = Path(config.runs_dir) / name / config.scale / "table"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            if "study" in experiment:
+                failed = run_study(name, experiment, folder, console)
+            else:
+                failed = run_sweeps(name, experiment, runs, folder, config.launch, console)
+        except USER_ERRORS as error:
+            failed = [describe_error(error)]
+        failures += [f"{name}: {failure}" for failure in failed]
+        if (folder / "table.md").exists():
+            target = Path(config.results_dir) / name / config.scale
+            shutil.copytree(folder, target, dirs_exist_ok=True)
+            console.print((folder / "table.md").read_text(), soft_wrap=True, markup=False)
+            console.print(f"table: {target}", soft_wrap=True)
+    if failures:
+        raise ValueError("; ".join(failures))
 
 
-main = command("reproduce")(reproduce)
+def run_study(name: str, experiment: DictConfig, folder: Path, console: Console) -> list[str]:
+    """Run a study, unless the folder has its table with these settings already."""
+    settings = OmegaConf.to_container(experiment.study, resolve=True)
+    record = folder / "table.json"
+    if record.exists() and json.loads(record.read_text())["settings"] == settings:
+        console.print(f"{name}: finished already, in {folder}", soft_wrap=True)
+        return []
+    console.print(f"{name}: running", soft_wrap=True)
+    table = instantiate(experiment.study)(folder=folder)
+    write_table(folder / "table", table, settings, provenance())
+    return []
+
+
+def run_sweeps(
+    name: str,
+    experiment: DictConfig,
+    runs: Path,
+    folder: Path,
+    launch: Sequence[str],
+    console: Console,
+) -> list[str]:
+    """Train what is not finished and write the table; returns what failed."""
+    sweeps = sweeps_of(experiment, runs)
+    jobs = [job for sweep in sweeps for job in sweep.jobs]
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    ended = Event()
+    with progress:
+        task = progress.add_task(name, total=len(jobs))
+
+        def watch() -> None:
+            while not ended.wait(INTERVAL):
+                progress.update(task, completed=sum(job.finished for job in jobs))
+
+        watcher = Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            errors = [_run_sweep(name, sweep, launch, console) for sweep in sweeps]
+        finally:
+            ended.set()
+            watcher.join()
+    if any(job.finished for job in jobs):
+        table, where = tabulate(experiment, sweeps)
+        table_figure(experiment, sweeps, table).savefig(folder / "figure.png", dpi=130)
+        settings = {sweep.name: sweep.overrides for sweep in sweeps}
+        write_table(folder / "table", table, settings, where)
+    return [error for error in errors if error is not None]
+
+
+def list_runs(
+    name: str, experiment: DictConfig, runs: Path, launch: Sequence[str], console: Console
+) -> None:
+    """Say what a table would run, and what that took when it was measured."""
+    cost = f"{experiment.minutes} minutes on 2 cores" if "minutes" in experiment else "not measured"
+    console.print(f"{name}: {cost}", soft_wrap=True)
+    if "study" in experiment:
+        console.print(f"  {experiment.study['_target_']}", soft_wrap=True)
+        return
+    for sweep in sweeps_of(experiment, runs):
+        finished = sum(job.finished for job in sweep.jobs)
+        arguments = " ".join([*sweep.overrides, *launch])
+        console.print(
+            f"  {sweep.name}: {len(sweep.jobs)} runs, {finished} finished: "
+            f"python -m src.train -m {arguments}",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console) -> str | None:
+    """Train the unfinished jobs of a sweep; what they print goes to its log."""
+    left = sum(not job.finished for job in sweep.jobs)
+    if not left:
+        console.print(f"{name}, {sweep.name}: all {len(sweep.jobs)} runs are finished already")
+        return None
+    console.print(f"{name}, {sweep.name}: {left} of {len(sweep.jobs)} runs to go")
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    log = sweep.folder / "log.txt"
+    with log.open("a") as file, redirect_stdout(file):
+        error = call("train", [*sweep.arguments, *launch])
+    return None if error is None else f"{sweep.name}: {error.removeprefix('error: ')} ({log})"
+
+
+main = command("reproduce", flags=["dry_run"])(reproduce)
 
 if __name__ == "__main__":
     main()

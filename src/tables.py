@@ -3,11 +3,27 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from src.provenance import provenance
+import pandas as pd
 
-Row = dict[str, Any]  # text or numbers
+
+class Estimate(NamedTuple):
+    """Mean and standard deviation of one number over runs."""
+
+    mean: float
+    std: float | None  # None of a single run
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Estimate":
+        return cls(mean(values), stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f}" + ("" if self.std is None else f" ± {self.std:.4f}")
+
+
+Row = dict[str, Any]  # text, numbers or estimates; a missing one is an empty cell
 
 
 class Table(NamedTuple):
@@ -18,42 +34,64 @@ class Table(NamedTuple):
     conditions: str
 
 
-def write_table(stem: Path, table: Table, settings: Any) -> str:
-    """Write a table with commit, versions and hardware, as JSON with all digits and as Markdown.
+def write_table(stem: Path, table: Table, settings: Any, where: Mapping[str, str]) -> str:
+    """Write a table as JSON and CSV with all digits, as Markdown, and as LaTeX (booktabs).
 
     Args:
-        stem: Of the two files.
+        stem: Of the files.
         table: What to write.
         settings: What it was made with; plain values.
+        where: The `provenance` of its numbers.
 
     Returns:
         The Markdown.
     """
-    where = provenance()
-    record = {"rows": list(table.rows), "settings": settings} | where
+    rows = [
+        {key: cell._asdict() if isinstance(cell, Estimate) else cell for key, cell in row.items()}
+        for row in table.rows
+    ]
+    record = {"rows": rows, "settings": settings, **where}
     stem.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
     machine = f"{where['run/hardware']}, PyTorch {where['run/version/torch']}"
     conditions = f"{table.conditions} {machine}, commit {where['run/commit']}."
     markdown = f"{markdown_table(table.columns, table.rows)}\n{conditions}\n"
     stem.with_suffix(".md").write_text(markdown)
+
+    shown = [[_cell(row.get(key, "")) for key in table.columns] for row in table.rows]
+    frame = pd.DataFrame(shown, columns=list(table.columns.values()))
+    stem.with_suffix(".tex").write_text(frame.to_latex(index=False, escape=True))
+    numbers = pd.DataFrame([_numbers(table.columns, row) for row in table.rows])
+    numbers.to_csv(stem.with_suffix(".csv"), index=False)
     return markdown
 
 
 def markdown_table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """Rows as Markdown, numbers with two significant digits.
+    """Rows as Markdown, numbers with two significant digits and estimates with four decimals.
 
     Args:
         columns: From the keys of a row to headings.
-        rows: Text or numbers.
+        rows: Text, numbers or estimates.
     """
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
-        cells = [_cell(row[key]) for key in columns]
+        cells = [_cell(row.get(key, "")) for key in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+def _cell(value: str | float | Estimate) -> str:
+    if isinstance(value, str | Estimate):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
+
+
+def _numbers(columns: Mapping[str, str], row: Row) -> Row:
+    """A row by its headings, an estimate as two numbers."""
+    cells: Row = {}
+    for key, heading in columns.items():
+        value = row.get(key, "")
+        if isinstance(value, Estimate):
+            cells |= {heading: value.mean, f"{heading} std": value.std}
+        else:
+            cells[heading] = value
+    return cells

@@ -1,6 +1,10 @@
 """Train a model: `python -m src.train`, then `key=value` for anything in conf/train.yaml."""
 
-from omegaconf import DictConfig
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 
 from src.cli import command
 from src.instantiate import instantiate
@@ -10,11 +14,27 @@ def train(config: DictConfig) -> None:
     """Load the images, then fit and test."""
     if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, not {config.seed!r}")
+    if config.ckpt_path == "auto" and not _go_on(config):
+        return
     image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
     from src.fit import fit_and_test
 
     fit_and_test(config, image_set)
+
+
+def _go_on(config: DictConfig) -> bool:
+    """Set the checkpoint that the run of a folder goes on from; False if it is finished."""
+    from src.checkpoints import find_finished, find_newest
+
+    output_dir = Path(config.output_dir)
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    if find_finished(output_dir, plain):
+        Console().print(f"finished already: {output_dir}", soft_wrap=True)
+        return False
+    newest = find_newest(output_dir)
+    config.ckpt_path = None if newest is None else str(newest)
+    return True
 
 
 main = command("train", text_keys=["ckpt_path"])(train)

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that scikit-learn ships, with five literals."""
+"""The 1,797 handwritten digits that scikit-learn ships, with five literals or ten classes."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -17,6 +17,7 @@ DIGITS_WITH = {
     "has_loop": {0, 6, 8, 9},
     "square": {0, 1, 4, 9},
 }
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 class Digits(ImageSet):
@@ -28,6 +29,7 @@ class Digits(ImageSet):
         split_seed: Of the splits.
     """
 
+    digits_with: ClassVar[Mapping[str, set[int]]] = DIGITS_WITH
     literals: ClassVar = tuple(DIGITS_WITH)
     example_queries: ClassVar = ("prime & ~even", "square | (even & has_loop)", "at_least_five")
     image_shape = (1, 8, 8)
@@ -42,7 +44,7 @@ class Digits(ImageSet):
         # Grey levels are 0 to 16.
         images = torch.from_numpy(digits.images / 16 * 255).round().to(torch.uint8).unsqueeze(1)
         has_literal = [
-            [digit in DIGITS_WITH[name] for name in self.literals] for digit in range(10)
+            [digit in self.digits_with[name] for name in self.literals] for digit in range(10)
         ]
         labels = torch.tensor(has_literal)[digits.target]
 
@@ -55,3 +57,11 @@ class Digits(ImageSet):
         )
         splits = {"train": train, "val": val, "test": test}
         return {name: LabelledImages(images, labels, chosen) for name, chosen in splits.items()}
+
+
+class DigitClasses(Digits):
+    """The same images, each digit a literal and a minterm."""
+
+    digits_with: ClassVar = {name: {digit} for digit, name in enumerate(NAMES)}
+    literals: ClassVar = NAMES
+    example_queries: ClassVar = ("three", "four | nine", "~zero & ~one")

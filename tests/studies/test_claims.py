@@ -34,14 +34,14 @@ from src.subspaces.propositions import conjunctions
 from src.subspaces.spectral_embedding import spectral_contrastive_optimum
 
 ROOT = Path(__file__).parents[2]
-CONFIG = OmegaConf.load(ROOT / "experiments" / "claims.yaml")
+CONFIG = OmegaConf.load(ROOT / "experiments" / "claims.yaml").study
 BOUNDS: dict[str, float] = OmegaConf.to_container(CONFIG.bounds)  # type: ignore[assignment]
 CLAIM = Claim("something holds", "a number", "[0]")
 
 
 def relation_claims(losses: list[str], sizes: list[int], embedding_dim: int) -> RelationClaims:
-    config = OmegaConf.create({"experiments": OmegaConf.to_container(CONFIG)})
-    part = config.experiments.self_supervised
+    config = OmegaConf.create({"study": OmegaConf.to_container(CONFIG)})
+    part = config.study.self_supervised
     part.classes = {"uneven": {"sizes": sizes, "embedding_dim": embedding_dim}}
     part.losses = {name: part.losses[name] for name in losses}
     part.graph.num, part.graph.embedding_dim = 12, 3
@@ -52,8 +52,8 @@ def relation_claims(losses: list[str], sizes: list[int], embedding_dim: int) -> 
 
 
 def label_claims(**values: object) -> LabelClaims:
-    config = OmegaConf.create({"experiments": OmegaConf.to_container(CONFIG)})
-    claims: LabelClaims = instantiate(config.experiments.supervised, **values)
+    config = OmegaConf.create({"study": OmegaConf.to_container(CONFIG)})
+    claims: LabelClaims = instantiate(config.study.supervised, **values)
     return claims
 
 
@@ -289,18 +289,18 @@ def test_descent_of_the_nuclear_norm_is_near_its_least_loss() -> None:
 
 def test_command_writes_every_claim_and_the_figure(tmp_path: Path) -> None:
     short = [
-        "experiments.seeds=[0]",
-        "experiments.self_supervised.iterations=5",
-        "experiments.self_supervised.kinked.vicreg.iterations=5",
-        "experiments.self_supervised.byol.iterations=5",
-        "experiments.supervised.iterations=5",
-        "experiments.supervised.nuclear.iterations=40",
-        "experiments.supervised.ole.iterations=5",
+        "+study.seeds=[0]",
+        "+study.self_supervised.iterations=5",
+        "+study.self_supervised.kinked.vicreg.iterations=5",
+        "+study.self_supervised.byol.iterations=5",
+        "+study.supervised.iterations=5",
+        "+study.supervised.nuclear.iterations=40",
+        "+study.supervised.ole.iterations=5",
     ]
-    arguments = ["experiments=claims", *short, f"hydra.run.dir={tmp_path}"]
+    arguments = ["table=claims", *short, f"runs_dir={tmp_path}/runs", f"results_dir={tmp_path}"]
     assert run_command("reproduce", *arguments) == (0, "")
-    with Image.open(tmp_path / "figure.png") as image:
+    with Image.open(tmp_path / "claims" / "smoke" / "figure.png") as image:
         assert image.width > 1000
-    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    rows = json.loads((tmp_path / "claims" / "smoke" / "table.json").read_text())["rows"]
     assert [row["claim"][:3] for row in rows] == sorted(row["claim"][:3] for row in rows)
     assert {row["claim"][:3] for row in rows} == {f"({letter})" for letter in "abcdefgh"}

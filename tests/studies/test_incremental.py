@@ -162,6 +162,15 @@ def test_accuracy_among_the_own_group_and_among_all() -> None:
     assert found == expected
 
 
+def in_folder(folder: Path) -> list[str]:
+    return [
+        "table=incremental",
+        "scale=cpu",
+        f"runs_dir={folder}/runs",
+        f"results_dir={folder}",
+    ]
+
+
 def test_command_tells_what_forgets_from_what_does_not(striped: Path) -> None:
     settings = {
         "image_set.root": striped,
@@ -172,12 +181,12 @@ def test_command_tells_what_forgets_from_what_does_not(striped: Path) -> None:
         "batch_size": 16,
         "seeds": "[0,1]",
     }
-    overrides = [f"experiments.{key}={value}" for key, value in settings.items()]
-    arguments = ["experiments=incremental", *overrides, f"hydra.run.dir={striped}/out"]
-    assert run_command("reproduce", *arguments) == (0, "")
-    with Image.open(striped / "out" / "figure.png") as image:
+    overrides = [f"+study.{key}={value}" for key, value in settings.items()]
+    assert run_command("reproduce", *in_folder(striped), *overrides) == (0, "")
+    folder = striped / "incremental" / "cpu"
+    with Image.open(folder / "figure.png") as image:
         assert image.width > image.height
-    record = json.loads((striped / "out" / "table.json").read_text())
+    record = json.loads((folder / "table.json").read_text())
     ends = {}
     for row in record["rows"]:
         assert [len(run) for run in row["seeds"]] == [6, 6]
@@ -207,9 +216,7 @@ def test_impossible_settings_are_refused(override: str, message: str, striped: P
     settings = [f"image_set.root={striped}", "image_set.validation=20", "images_per_class=10"]
     if "_target_" in override:
         settings += ["embedding_dim=10", "old_classes=3"]
-    overrides = [f"experiments.{setting}" for setting in (*settings, override)]
-    result = run_command(
-        "reproduce", "experiments=incremental", *overrides, f"hydra.run.dir={striped}/out"
-    )
+    overrides = [f"+study.{setting}" for setting in (*settings, override)]
+    result = run_command("reproduce", *in_folder(striped), *overrides)
     assert result.status == 1
     assert message in result.message

@@ -1,0 +1,281 @@
+"""Tables of `experiments/`: the runs that they are made of, and what came out.
+
+A file of `experiments/` is a table or figure. It holds either
+
+- `study`: what is called for it, with a `_target_`, or
+- `sweeps`: for each name overrides of `src.train`, those with commas swept; `overrides` and `seeds`
+  go to all of them. `columns` are metrics of runs with their headings, `labels` what settings are
+  called, and `published` figures by metric, sweep and label. With `by_score` each setting has a row
+  for each of its retrieval scores.
+
+`scales` are changes to the rest: `smoke` (seconds), `cpu` (an evening on 2 cores) and `paper` (the
+full protocol, on a GPU), each with what it took, in `minutes`. `extends` names a table whose file
+is read first, and whose runs are shared.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
+
+from src.figures import score_figure
+from src.provenance import provenance
+from src.sensitivity import sensitivity_figure
+from src.tables import Estimate, Row, Table
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+REFERENCE = "reference_numbers"  # published figures, which tables refer to
+RETRIEVAL = "test/retrieval"
+
+
+class Job(NamedTuple):
+    """A training run of a sweep."""
+
+    setting: tuple[str, ...]  # overrides that it does not share with the others, but for the seed
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has left its metrics."""
+        return (self.folder / "metrics.json").exists()
+
+    @property
+    def results(self) -> dict[str, Any] | None:
+        """What its metrics.json holds; None while it is not finished."""
+        return json.loads((self.folder / "metrics.json").read_text()) if self.finished else None
+
+
+class Sweep(NamedTuple):
+    """Runs of `src.train` that one command starts, and goes on with."""
+
+    name: str
+    overrides: list[str]
+    folder: Path
+
+    @property
+    def jobs(self) -> list[Job]:
+        (batch,) = BasicSweeper.split_arguments(self._parsed, max_batch_size=None)
+        jobs = []
+        for overrides in batch:
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            swept = {
+                override.key_or_group: text
+                for override, text in zip(parsed, overrides, strict=True)
+                if override.key_or_group not in self._shared_keys
+            }
+            folder = self.folder / ",".join(sorted(swept.values()))
+            del swept["seed"]
+            jobs.append(Job(tuple(swept.values()), folder))
+        return jobs
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of `python -m src.train`. A run lies in a folder named after what is swept in it, and
+        goes on where it stopped.
+        """
+        excluded = ",".join(["ckpt_path", *self._shared_keys])
+        return [
+            "-m",
+            *self.overrides,
+            "ckpt_path=auto",
+            f"hydra.sweep.dir='{self.folder}'",
+            "hydra.sweep.subdir=${hydra:job.override_dirname}",
+            f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]",
+        ]
+
+    @property
+    def _parsed(self) -> list[Override]:
+        return OverridesParser.create().parse_overrides(self.overrides)
+
+    @property
+    def _shared_keys(self) -> list[str]:
+        return [
+            override.key_or_group
+            for override in self._parsed
+            if not override.is_sweep_override() and override.key_or_group != "seed"
+        ]
+
+
+def table_names() -> list[str]:
+    """What can be reproduced."""
+    return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem != REFERENCE)
+
+
+def load_experiment(name: str, scale: str, study: Mapping[str, Any]) -> DictConfig:
+    """Read a table at a scale.
+
+    Args:
+        name: Of a file in `experiments/`.
+        scale: One that it has.
+        study: Changes to its study.
+
+    Raises:
+        ValueError: If there is no such table, it has no such scale, or no study to be changed.
+    """
+    if name not in table_names():
+        raise ValueError(f"table must be all or one of {', '.join(table_names())}, not {name!r}")
+    experiment = _read(name)
+    runs = experiment.get("extends", name)
+    if runs != name:
+        columns = experiment.columns  # its own alone
+        experiment = _merge(_read(runs), experiment)
+        experiment.columns = columns
+    if scale not in experiment.scales:
+        raise ValueError(f"scale must be one of {', '.join(experiment.scales)}, not {scale!r}")
+    if study and "study" not in experiment:
+        raise ValueError(f"{name} is a table of trainings, not a study: change its file")
+    reference = OmegaConf.create({"reference": _read(REFERENCE)})
+    changed = OmegaConf.create({"study": study} if study else {})
+    return _merge(reference, experiment, experiment.scales[scale], changed)
+
+
+def _read(name: str) -> DictConfig:
+    experiment = OmegaConf.load(EXPERIMENTS / f"{name}.yaml")
+    assert isinstance(experiment, DictConfig)
+    return experiment
+
+
+def _merge(*configs: DictConfig) -> DictConfig:
+    merged = OmegaConf.merge(*configs)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def sweeps_of(experiment: DictConfig, folder: Path) -> list[Sweep]:
+    """The sweeps of a table, but for those that are null; they leave their runs below a folder."""
+    seeds = ",".join(map(str, experiment.seeds))
+    return [
+        Sweep(str(name), [*overrides, *experiment.overrides, f"seed={seeds}"], folder / str(name))
+        for name, overrides in experiment.sweeps.items()
+        if overrides is not None
+    ]
+
+
+def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, dict[str, str]]:
+    """Means and deviations over seeds, beside published figures; some run must be finished.
+
+    Returns:
+        The table, and the `provenance` of its runs.
+
+    """
+    labels = experiment.get("labels", {})
+    rows: list[Row] = []
+    finished: list[dict[str, Any]] = []
+    missing = 0
+    for sweep in sweeps:
+        settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for job in sweep.jobs:
+            results = job.results
+            settings.setdefault(job.setting, []).extend([results] if results else [])
+            missing += results is None
+        for setting, runs in settings.items():
+            finished += runs
+            names = [labels.get(part, _value(part)) for part in setting]
+            row = {
+                "sweep": labels.get(sweep.name, sweep.name),
+                "setting": ", ".join(names) or labels.get("default", "default"),
+            }
+            row["n"] = str(len(runs))
+            if not experiment.get("by_score"):
+                rows.append(row | _cells(experiment, sweep.name, row, runs, RETRIEVAL))
+                continue
+            for score, prefix in _scores(runs).items():
+                cells = _cells(experiment, sweep.name, row, runs, prefix)
+                rows.append(row | {"score": score} | cells)
+    columns = {"sweep": "data", "setting": "setting"}
+    columns |= {"score": "score"} if experiment.get("by_score") else {}
+    columns["n"] = "n"
+    for key, heading in experiment.columns.items():
+        columns[key] = heading
+        if any(f"{key} published" in row for row in rows):
+            columns[f"{key} published"] = "published"
+            columns[f"{key} difference"] = "difference"
+    where = {key: ", ".join(sorted({str(run[key]) for run in finished})) for key in provenance()}
+    return Table(columns, rows, _conditions(experiment, finished, missing)), where
+
+
+def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: Table) -> Figure:
+    """Curves of a sweep over numbers, or else all measures between 0 and 1, by row."""
+    if len(sweeps) == 1:
+        settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for job in sweeps[0].jobs:
+            settings.setdefault(job.setting, []).extend([job.results] if job.results else [])
+        curves = sensitivity_figure(settings)
+        if curves is not None:
+            return curves
+    shown = {
+        key: heading
+        for key, heading in experiment.columns.items()
+        if all(0 <= row[key].mean <= 1 for row in table.rows if row[key])
+    }
+    nothing = Estimate(float("nan"), None)
+    cells = [[row[key] or nothing for key in shown] for row in table.rows]
+    names = [
+        (f"{row['sweep']}: {row['setting']}", row["score"])
+        if "score" in row
+        else (row["sweep"], row["setting"])
+        for row in table.rows
+    ]
+    return score_figure(
+        names,
+        list(shown.values()),
+        [[cell.mean for cell in row] for row in cells],
+        [[float("nan") if cell.std is None else cell.std for cell in row] for row in cells],
+        str(experiment.title).split(".")[0],
+    )
+
+
+def _cells(
+    experiment: DictConfig, sweep: str, row: Row, runs: Sequence[Mapping[str, Any]], prefix: str
+) -> Row:
+    cells: Row = {}
+    for key in experiment.columns:
+        measured = str(key).replace(f"{RETRIEVAL}/", f"{prefix}/")
+        values = [run[measured] for run in runs if run.get(measured) is not None]
+        cells[key] = Estimate.of(values) if values else ""
+        figure = OmegaConf.select(experiment, f"published[{key}][{sweep}][{row['setting']}]")
+        if figure is not None:
+            cells[f"{key} published"] = f"{figure:.4f}"
+            cells[f"{key} difference"] = f"{cells[key].mean - figure:+.4f}" if values else ""
+    return cells
+
+
+def _scores(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Retrieval scores of runs, the configured one first, with the prefix of their metrics."""
+    if not runs:
+        return {"": RETRIEVAL}
+    others = sorted({key.split("/")[1] for key in runs[0] if key.startswith(f"{RETRIEVAL}_")})
+    return {runs[0]["run/score"]: RETRIEVAL} | {
+        name.removeprefix("retrieval_"): f"test/{name}" for name in others
+    }
+
+
+def _value(override: str) -> str:
+    return override.partition("=")[2] if override.startswith("+") else override
+
+
+def _conditions(experiment: DictConfig, finished: Sequence[Mapping[str, Any]], missing: int) -> str:
+    described = {
+        "data (test images)": {
+            f"{run['run/data']} ({run['run/test_images']:,})" for run in finished
+        },
+        "protocol": {run["run/protocol"] for run in finished},
+        "seeds": {run["run/seed"] for run in finished},
+        "epochs": {run["run/epochs"] for run in finished},
+    }
+    parts = [f"{name} {', '.join(map(str, sorted(values)))}" for name, values in described.items()]
+    shared = " ".join(experiment.overrides)
+    lines = [
+        f"{' '.join(str(experiment.title).split())}.",
+        f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}.",
+        f"All with {shared}." if shared else "",
+        f"Published: {str(experiment.get('published_source', 'not available')).strip()}.",
+        f"{missing} runs are not finished." if missing else "",
+    ]
+    return " ".join(line for line in lines if line)

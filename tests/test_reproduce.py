@@ -1,0 +1,220 @@
+"""Tables of experiments/: every file, and one made, interrupted and made again."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import pytest
+from conftest import run_command
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from PIL import Image
+
+from src.cli import CONF_DIR
+from src.reproduction import EXPERIMENTS, load_experiment, sweeps_of, table_names, tabulate
+
+ROOT = CONF_DIR.parent
+TABLES = [(name, scale) for name in table_names() for scale in ("smoke", "cpu", "paper")]
+
+
+def in_folder(folder: Path, *arguments: str) -> list[str]:
+    return [f"runs_dir={folder / 'runs'}", f"results_dir={folder / 'results'}", *arguments]
+
+
+def read_table(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "results" / name / "smoke" / "table.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def metrics_of(folder: Path, name: str) -> dict[Path, dict[str, Any]]:
+    found = (folder / "runs" / name).rglob("metrics.json")
+    return {path: json.loads(path.read_text()) for path in found}
+
+
+@pytest.mark.parametrize(("name", "scale"), TABLES)
+def test_every_table_has_every_scale_and_its_runs_compose(
+    name: str, scale: str, tmp_path: Path
+) -> None:
+    experiment = load_experiment(name, scale, {})
+    if "study" in experiment:
+        assert str(experiment.study["_target_"]).startswith("src.studies.")
+        return
+    sweeps = sweeps_of(experiment, tmp_path)
+    assert sweeps
+    keys = [job.folder for sweep in sweeps for job in sweep.jobs]
+    assert len(set(keys)) == len(keys)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        for sweep in sweeps:
+            parser = OverridesParser.create()
+            swept = {
+                override.key_or_group: list(override.sweep_string_iterator())
+                for override in parser.parse_overrides(sweep.overrides)
+                if override.is_sweep_override()
+            }
+            single = [
+                str(override.input_line)
+                for override in parser.parse_overrides(sweep.overrides)
+                if not override.is_sweep_override()
+            ]
+            plus = {
+                override.key_or_group: "+" if str(override.input_line).startswith("+") else ""
+                for override in parser.parse_overrides(sweep.overrides)
+            }
+            first = [f"{plus[key]}{key}={values[0]}" for key, values in swept.items()]
+            for key, values in swept.items():
+                for value in values:  # each value once, the others at their first
+                    others = [text for text in first if not text.lstrip("+").startswith(f"{key}=")]
+                    config = compose("train", [*single, *others, f"{plus[key]}{key}={value}"])
+                    assert config.seed in (1, 2, 3, 4, 5)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Attributes and retrieval at scale smoke, which share their runs."""
+    folder = tmp_path_factory.mktemp("made")
+    for table in ("attributes", "retrieval"):
+        assert run_command("reproduce", *in_folder(folder, f"table={table}")) == (0, "")
+    return folder
+
+
+def test_table_holds_the_means_of_its_runs(made: Path, tmp_path: Path) -> None:
+    runs = metrics_of(made, "attributes")
+    assert len(runs) == 3
+    rows = {row["setting"]: row for row in read_table(made, "attributes")}
+    for path, metrics in runs.items():
+        label = {
+            "nuclear": "nuclear norm",
+            "bce": "binary cross-entropy",
+            "cross_entropy": "cross-entropy over minterms",
+        }[path.parent.name.removeprefix("+method=").removesuffix(",seed=1")]
+        for key, heading in (
+            ("test/minterm_accuracy", "minterm accuracy"),
+            ("test/retrieval/map_negated", "mAP negated"),
+        ):
+            assert float(rows[label][heading]) == pytest.approx(metrics[key])
+    folder = made / "results" / "attributes" / "smoke"
+    assert "seeds 1; epochs 1." in (folder / "table.md").read_text()
+    assert r"\begin{tabular}" in (folder / "table.tex").read_text()
+    with Image.open(folder / "figure.png") as image:
+        assert image.width > 300
+
+
+def test_table_by_score_shares_the_runs_of_the_other(made: Path) -> None:
+    assert not metrics_of(made, "retrieval")
+    rows = read_table(made, "retrieval")
+    assert "minterm accuracy" not in rows[0]
+    (path,) = (made / "runs").rglob("+method=nuclear,seed=1/metrics.json")
+    metrics = json.loads(path.read_text())
+    shown = {row["score"]: row for row in rows if row["setting"] == "nuclear norm"}
+    assert float(shown["sum"]["mAP, depth 3"]) == pytest.approx(
+        metrics["test/retrieval/map_depth_3"]
+    )
+    expected = metrics["test/retrieval_calibrated/map_depth_3"]
+    assert float(shown["calibrated"]["mAP, depth 3"]) == pytest.approx(expected)
+
+
+def test_finished_runs_are_not_repeated_and_missing_ones_are(
+    made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in metrics_of(made, "attributes")}
+    table = read_table(made, "attributes")
+    lost = next(path for path in before if "bce" in str(path))
+    lost.unlink()
+    assert run_command("reproduce", *in_folder(made, "table=attributes", "--dry-run")) == (0, "")
+    assert "3 runs, 2 finished: python -m src.train -m " in capsys.readouterr().out
+    assert not lost.exists()
+    assert run_command("reproduce", *in_folder(made, "table=attributes")) == (0, "")
+    assert "1 of 3 runs to go" in capsys.readouterr().out
+    after = {path: path.stat().st_mtime_ns for path in metrics_of(made, "attributes")}
+    assert [path for path in after if after[path] != before[path]] == [lost]
+    assert read_table(made, "attributes") == table
+
+
+def test_runs_of_other_settings_are_not_taken_for_finished(made: Path) -> None:
+    path = next(iter(metrics_of(made, "attributes")))
+    result = run_command(
+        "train",
+        f"hydra.run.dir={path.parent}",
+        "logger=none",
+        "trainer.max_epochs=2",
+        "ckpt_path=auto",
+    )
+    assert result.status == 1
+    assert "has the results of another run, with" in result.message
+    assert "trainer.max_epochs=1 (not 2)" in result.message
+
+
+def test_failing_cell_is_reported_and_costs_no_other(tmp_path: Path) -> None:
+    launch = "launch=['loader.batch_size=64,100000']"
+    result = run_command("reproduce", *in_folder(tmp_path, "table=label_coding", launch))
+    assert result.status == 1
+    assert "random_batches: batch_size 100000 is larger than" in result.message
+    assert "log.txt" in result.message
+
+
+def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
+    experiment = load_experiment("classification", "cpu", {})
+    sweeps = sweeps_of(experiment, tmp_path)
+    for sweep in sweeps:
+        for number, job in enumerate(sweep.jobs):
+            job.folder.mkdir(parents=True)
+            numbers = dict.fromkeys(("run/test_images", "run/seed", "run/epochs"), 1)
+            metrics = {"test/minterm_accuracy": 0.9 + number / 100, **numbers}
+            names = ("data", "protocol", "commit", "hardware", "python")
+            versions = json.loads((ROOT / "results/digits_subspace/metrics.json").read_text())
+            record = versions | {f"run/{name}": name for name in names} | metrics
+            (job.folder / "metrics.json").write_text(json.dumps(record))
+    table, where = tabulate(experiment, sweeps)
+    assert where["run/commit"] == "commit"
+    shown = {(row["sweep"], row["setting"]): row for row in table.rows}
+    ours = shown["fashion_mnist", "cross-entropy"]
+    values = [0.93, 0.94, 0.95]
+    assert ours["test/minterm_accuracy"] == pytest.approx((mean(values), stdev(values)))
+    assert ours["test/minterm_accuracy published"] == "0.9300"
+    assert ours["test/minterm_accuracy difference"] == "+0.0100"
+    assert "test/minterm_accuracy published" not in shown["digits", "cross-entropy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table=nothing"], "table must be all or one of alpha_beta, attributes, "),
+        ([], "table is missing: add table=..."),
+        (["table=claims", "scale=huge"], "scale must be one of smoke, cpu, paper, not 'huge'"),
+        (["table=attributes", "+study.seeds=[1]"], "attributes is a table of trainings"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_answered_with_what_can(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    result = run_command("reproduce", *in_folder(tmp_path, *arguments))
+    assert result.status == 1
+    assert message in result.message
+
+
+def test_killed_twice_it_ends_with_the_same_table(made: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src.reproduce", *in_folder(tmp_path, "table=attributes")]
+    finished: dict[Path, int] = {}
+    for runs in (1, 2):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+            while len(found := list((tmp_path / "runs").rglob("metrics.json"))) < runs:
+                assert process.poll() is None, "it ended before it could be killed"
+                time.sleep(0.02)
+            os.kill(process.pid, signal.SIGKILL)
+        assert all(path.stat().st_mtime_ns == moment for path, moment in finished.items())
+        finished = {path: path.stat().st_mtime_ns for path in found}
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert all(path.stat().st_mtime_ns == moment for path, moment in finished.items())
+    assert read_table(tmp_path, "attributes") == read_table(made, "attributes")
+
+
+def test_reference_numbers_are_there() -> None:
+    assert (EXPERIMENTS / "reference_numbers.yaml").exists()
+    assert "reference_numbers" not in table_names()
