@@ -17,6 +17,7 @@ PROBABILITIES = ("probability", "calibrated")  # scores that every readout has
 IMPOSSIBLE = 1000.0
 LOG_TEMPERATURES = (-5.0, 5.0)  # where the temperature is looked for
 FREQUENCY_WEIGHTS = (-5.0, 5.0)
+GRADIENT_TOLERANCE = 1e-10  # so that rounding, or the number of processes, decides on no digit
 
 
 def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
@@ -140,15 +141,25 @@ class MintermReadout(nn.Module):
         if not len(index):
             return
 
-        def mean_loss(parameters: Sequence[float]) -> float:
+        def loss_and_gradient(parameters: Sequence[float]) -> tuple[float, tuple[float, float]]:
             log_temperature, weight = parameters
-            return float(
-                cross_entropy(self._calibrated(logits, exp(log_temperature), weight), index)
-            )
+            calibrated = self._calibrated(logits, exp(log_temperature), weight)
+            excess = calibrated.softmax(dim=1)
+            excess[torch.arange(len(index)), index] -= 1
+            # By the log temperature, logits / T has the derivative -logits / T.
+            by_temperature = -(excess * logits).sum() / exp(log_temperature)
+            by_weight = (excess * self._log_frequencies()).sum()
+            gradient = (float(by_temperature) / len(index), float(by_weight) / len(index))
+            return float(cross_entropy(calibrated, index)), gradient
 
-        weights = (0.0, 0.0) if self.counts is None else FREQUENCY_WEIGHTS
+        bounds = (LOG_TEMPERATURES, (0.0, 0.0) if self.counts is None else FREQUENCY_WEIGHTS)
         best = minimize(
-            mean_loss, (0.0, 0.0), method="L-BFGS-B", bounds=(LOG_TEMPERATURES, weights)
+            loss_and_gradient,
+            (0.0, 0.0),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"ftol": 0, "gtol": GRADIENT_TOLERANCE},
         )
         self.temperature.fill_(exp(best.x[0]))
         self.frequency_weight.fill_(best.x[1])
@@ -164,9 +175,13 @@ class MintermReadout(nn.Module):
     def _calibrated(
         self, logits: Tensor, temperature: Tensor | float, weight: Tensor | float
     ) -> Tensor:
+        return logits / temperature + weight * self._log_frequencies()
+
+    def _log_frequencies(self) -> Tensor:
+        """log n_m, (M,), or 0 where logits know them."""
         if self.counts is None:
-            return logits / temperature
-        return logits / temperature + weight * self.counts.clamp(min=1).double().log()
+            return self.temperature.new_zeros(len(self.minterms))
+        return self.counts.clamp(min=1).double().log()
 
 
 class SoftmaxReadout(MintermReadout):
