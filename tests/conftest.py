@@ -4,6 +4,7 @@ import gzip
 import importlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,20 @@ def train(folder: Path, *overrides: str) -> Run:
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     return Run(folder, config, metrics)
+
+
+def wandb_records(run: Path) -> list[dict]:
+    """Everything in the offline run, as W&B itself reads it back."""
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def wandb_history(run: Path) -> list[dict]:
+    return [
+        record["history"]["item"] for record in wandb_records(run) if record["type"] == "history"
+    ]
 
 
 def idx(values: torch.Tensor) -> bytes:
