@@ -86,6 +86,14 @@ def wandb_history(run: Path) -> list[dict]:
     ]
 
 
+def wandb_summary(run: Path) -> dict[str, Any]:
+    """What W&B shows for the run in a table."""
+    values: dict[str, Any] = {}
+    for record in wandb_records(run):
+        values |= record.get("summary", {}).get("update", {})
+    return values
+
+
 def idx(values: torch.Tensor) -> bytes:
     """Bytes of an IDX file."""
     sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)

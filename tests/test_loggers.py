@@ -1,12 +1,12 @@
 """What W&B has of a run, read back from the run that it left offline."""
 
 from itertools import combinations
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
-from conftest import Run, wandb_history, wandb_records
+from conftest import Run, wandb_history, wandb_records, wandb_summary
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
@@ -21,14 +21,6 @@ FALLING = (
     *("train/batch/optimality_gap", "val/spectral/relative_gap"),
     "val/calibration/calibrated_of_propositions",
 )
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """What W&B shows for the run in a table."""
-    values: dict[str, Any] = {}
-    for record in wandb_records(run.folder):
-        values |= record.get("summary", {}).get("update", {})
-    return values
 
 
 def test_wandb_knows_runs_by_group_tags_and_name(trained_run: Run) -> None:
@@ -70,7 +62,7 @@ def test_metrics_are_drawn_over_epochs_or_steps(trained_run: Run) -> None:
 
 
 def test_summaries_are_the_best_and_the_last_value(trained_run: Run) -> None:
-    history, shown = wandb_history(trained_run.folder), summary(trained_run)
+    history, shown = wandb_history(trained_run.folder), wandb_summary(trained_run.folder)
     rising = [f"val/{name}" for name in RISING]
     for names, kind, best in ((rising, "max", max), (FALLING, "min", min)):
         for name in names:
@@ -86,7 +78,7 @@ def test_summaries_are_the_best_and_the_last_value(trained_run: Run) -> None:
     ["val/retrieval/queries", "val/spectral/minterms", "train/lr", "train/spectral/optimum"],
 )
 def test_metrics_without_a_best_value_have_a_plain_summary(name: str, trained_run: Run) -> None:
-    assert isinstance(summary(trained_run)[name], float | int)
+    assert isinstance(wandb_summary(trained_run.folder)[name], float | int)
     assert not any(pattern.match(name) for pattern in BEST.values())
 
 
