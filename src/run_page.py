@@ -93,7 +93,7 @@ def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
         for score, prefix in scores.items()
     ]
     counts = [
-        f"{name} {metrics[f'{stage}/retrieval/queries_{group}']:.0f} "
+        f"{name}: {metrics[f'{stage}/retrieval/queries_{group}']:.0f} "
         f"({metrics[f'{stage}/retrieval/queries_skipped_{group}']:.0f})"
         for group, name in groups.items()
     ]
