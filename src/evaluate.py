@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 
 from src.build import describe_run
@@ -12,6 +12,7 @@ from src.checkpoints import load_checkpoint
 from src.cli import command
 from src.instantiate import instantiate
 from src.results import print_results, write_metrics
+from src.run_page import write_run_page
 
 
 def evaluate(config: DictConfig) -> None:
@@ -26,6 +27,7 @@ def evaluate(config: DictConfig) -> None:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         run = describe_run(run_config, data, module) | {"run/checkpoint": str(config.ckpt_path)}
         write_metrics(output_dir, metrics, run)
+        write_run_page(output_dir, OmegaConf.to_container(run_config))  # type: ignore[arg-type]
         print_results(metrics, "test", output_dir)
 
 

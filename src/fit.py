@@ -16,6 +16,7 @@ from src.checkpoints import SaveConfig, check_resumable, read_checkpoint
 from src.data.images import ImageSet
 from src.instantiate import instantiate
 from src.results import print_results, write_metrics
+from src.run_page import write_run_page
 
 
 def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
@@ -77,4 +78,5 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
         if config.test and trainer.max_epochs != 0:
             run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
         write_metrics(output_dir, results, run)
+        write_run_page(output_dir, plain)
         print_results(results, "test" if config.test else "val", output_dir)

@@ -3,20 +3,22 @@
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from src import pages
 from src.cli import USER_ERRORS, call, command, describe_error
 from src.instantiate import instantiate
 from src.provenance import provenance
 from src.reproduction import Sweep, load_experiment, sweeps_of, table_figure, table_names, tabulate
-from src.tables import write_table
+from src.tables import Table, describe, show_cells, write_table
 
 INTERVAL = 0.5  # seconds between two looks at which runs are finished
 
@@ -43,6 +45,7 @@ def reproduce(config: DictConfig) -> None:
             failed = [describe_error(error)]
         failures += [f"{name}: {failure}" for failure in failed]
         if (folder / "table.md").exists():
+            write_table_page(folder, name, config.scale, experiment)
             target = Path(config.results_dir) / name / config.scale
             shutil.copytree(folder, target, dirs_exist_ok=True)
             console.print((folder / "table.md").read_text(), soft_wrap=True, markup=False)
@@ -60,7 +63,7 @@ def run_study(name: str, experiment: DictConfig, folder: Path, console: Console)
         return []
     console.print(f"{name}: running", soft_wrap=True)
     table = instantiate(experiment.study)(folder=folder)
-    write_table(folder / "table", table, settings, provenance())
+    publish(folder, table, settings, provenance())
     return []
 
 
@@ -73,7 +76,7 @@ def run_sweeps(
     console: Console,
 ) -> list[str]:
     """Train what is not finished and write the table; returns what failed."""
-    sweeps = sweeps_of(experiment, runs)
+    sweeps = sweeps_of(experiment, runs, runs.parent.name)
     jobs = [job for sweep in sweeps for job in sweep.jobs]
     progress = Progress(
         TextColumn("{task.description}"),
@@ -102,8 +105,22 @@ def run_sweeps(
         table, where = tabulate(experiment, sweeps)
         table_figure(experiment, sweeps, table).savefig(folder / "figure.png", dpi=130)
         settings = {sweep.name: sweep.overrides for sweep in sweeps}
-        write_table(folder / "table", table, settings, where)
+        publish(folder, table, settings, where)
     return [error for error in errors if error is not None]
+
+
+def publish(folder: Path, table: Table, settings: Any, where: Mapping[str, str]) -> None:
+    """Write a table, and a page that shows it with its figure."""
+    title, _, rest = describe(table, where).partition(". ")
+    headings = list(table.columns.values())
+    sections = [
+        pages.Picture(folder / "figure.png", title),
+        pages.Table(headings, show_cells(table)),
+        pages.Text(rest),
+        pages.Listing("What was run", OmegaConf.to_yaml(OmegaConf.create(settings))),
+    ]
+    pages.write_page(folder / "index.html", title, sections)
+    write_table(folder / "table", table, settings, where)
 
 
 def list_runs(
@@ -115,7 +132,7 @@ def list_runs(
     if "study" in experiment:
         console.print(f"  {experiment.study['_target_']}", soft_wrap=True)
         return
-    for sweep in sweeps_of(experiment, runs):
+    for sweep in sweeps_of(experiment, runs, runs.parent.name):
         finished = sum(job.finished for job in sweep.jobs)
         arguments = " ".join([*sweep.overrides, *launch])
         console.print(

@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.figures import score_figure
 from src.provenance import provenance
 from src.sensitivity import sensitivity_figure
+from src.sweeps import retrieval_scores
 from src.tables import Estimate, Row, Table
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
@@ -57,6 +58,7 @@ class Sweep(NamedTuple):
     name: str
     overrides: list[str]
     folder: Path
+    group: str  # of its runs in W&B
 
     @property
     def jobs(self) -> list[Job]:
@@ -79,11 +81,12 @@ class Sweep(NamedTuple):
         """Of `python -m src.train`. A run lies in a folder named after what is swept in it, and
         goes on where it stopped.
         """
-        excluded = ",".join(["ckpt_path", *self._shared_keys])
+        excluded = ",".join(["ckpt_path", "group", *self._shared_keys])
         return [
             "-m",
             *self.overrides,
             "ckpt_path=auto",
+            f"group={self.group}",
             f"hydra.sweep.dir='{self.folder}'",
             "hydra.sweep.subdir=${hydra:job.override_dirname}",
             f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]",
@@ -147,11 +150,18 @@ def _merge(*configs: DictConfig) -> DictConfig:
     return merged
 
 
-def sweeps_of(experiment: DictConfig, folder: Path) -> list[Sweep]:
-    """The sweeps of a table, but for those that are null; they leave their runs below a folder."""
+def sweeps_of(experiment: DictConfig, folder: Path, group: str) -> list[Sweep]:
+    """The sweeps of a table, but for those that are null; they leave their runs below a folder, and
+    in a group of W&B.
+    """
     seeds = ",".join(map(str, experiment.seeds))
     return [
-        Sweep(str(name), [*overrides, *experiment.overrides, f"seed={seeds}"], folder / str(name))
+        Sweep(
+            str(name),
+            [*overrides, *experiment.overrides, f"seed={seeds}"],
+            folder / str(name),
+            group,
+        )
         for name, overrides in experiment.sweeps.items()
         if overrides is not None
     ]
@@ -183,7 +193,7 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, di
             }
             row["n"] = str(len(runs))
             if not experiment.get("by_score"):
-                rows.append(row | _cells(experiment, sweep.name, row, runs, RETRIEVAL))
+                rows.append(row | _cells(experiment, sweep.name, row, runs, f"{RETRIEVAL}/"))
                 continue
             for score, prefix in _scores(runs).items():
                 cells = _cells(experiment, sweep.name, row, runs, prefix)
@@ -236,7 +246,7 @@ def _cells(
 ) -> Row:
     cells: Row = {}
     for key in experiment.columns:
-        measured = str(key).replace(f"{RETRIEVAL}/", f"{prefix}/")
+        measured = str(key).replace(f"{RETRIEVAL}/", prefix)
         values = [run[measured] for run in runs if run.get(measured) is not None]
         cells[key] = Estimate.of(values) if values else ""
         figure = OmegaConf.select(experiment, f"published[{key}][{sweep}][{row['setting']}]")
@@ -247,13 +257,7 @@ def _cells(
 
 
 def _scores(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Retrieval scores of runs, the configured one first, with the prefix of their metrics."""
-    if not runs:
-        return {"": RETRIEVAL}
-    others = sorted({key.split("/")[1] for key in runs[0] if key.startswith(f"{RETRIEVAL}_")})
-    return {runs[0]["run/score"]: RETRIEVAL} | {
-        name.removeprefix("retrieval_"): f"test/{name}" for name in others
-    }
+    return retrieval_scores(runs[0], "test") if runs else {"": f"{RETRIEVAL}/"}
 
 
 def _value(override: str) -> str:

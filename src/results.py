@@ -30,7 +30,7 @@ def write_metrics(
 
 
 def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) -> None:
-    """Print the metrics of a stage, and where the pictures are."""
+    """Print the metrics of a stage, and where the page with the pictures is."""
     table = Table(title=f"{stage} results", title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -41,4 +41,4 @@ def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) ->
     console = Console()
     console.print(table)
     console.print(f"results: {output_dir / 'metrics.json'}", soft_wrap=True)
-    console.print(f"report:  {output_dir / 'report'}", soft_wrap=True)
+    console.print(f"report:  {output_dir / 'report' / 'index.html'}", soft_wrap=True)

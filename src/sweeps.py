@@ -14,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from src import pages
 from src.figures import score_figure
 from src.sensitivity import sensitivity_figure
 
@@ -39,6 +40,14 @@ MAIN_COLUMNS = {
     "test/spectral/relative_gap": "gap, share of the optimum",
 }
 NO_SETTINGS = ("seed=", "data_dir=")  # rows are means over seeds, wherever the data lies
+SENSITIVITY_CAPTION = (
+    "Test results over what was set. Of curves, bars are standard deviations over seeds; of grids, "
+    "colours go from the least to the largest mean."
+)
+RETRIEVAL_CAPTION = (
+    "mAP of each setting, asked by each of its scores, for each kind of query: mean ± standard "
+    "deviation over seeds."
+)
 RETRIEVAL_MEASURES = {"map": "mAP", "precision_at_10": "P@10"}
 
 Results = list[dict[str, Any]]
@@ -46,7 +55,7 @@ Table = list[dict[str, str]]
 
 
 class SweepTable(Callback):
-    """Writes tables into the folder of a multirun, as Markdown and CSV.
+    """Writes tables into the folder of a multirun, as Markdown and CSV, and a page that shows them.
 
     `sweep`: a row is a setting; runs that differ in their seed alone share it. Jobs without results
     are counted in their row as unfinished. `retrieval`: a row is a setting and a score; with a
@@ -63,50 +72,96 @@ class SweepTable(Callback):
         console = Console()
         for table in sorted(folder.glob("*.md"), reverse=True):
             console.print(table.read_text(), soft_wrap=True, markup=False, highlight=False)
-        names = (path.name for path in (*folder.glob("*.md"), *folder.glob("*.png")))
+        names = (path.name for kind in ("html", "md", "png") for path in folder.glob(f"*.{kind}"))
         console.print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)
 
 
 def write_tables(folder: Path) -> None:
-    """Read the results of all jobs below a folder and write its tables."""
+    """Read the results of all jobs below a folder and write its tables and their page."""
     jobs: list[tuple[set[str], dict[str, Any]]] = []
-    found = folder.glob("*/.hydra/overrides.yaml")
-    for job in sorted(found, key=lambda path: (len(str(path)), path)):  # 2 before 10
-        overrides = {str(override) for override in OmegaConf.load(job)}
-        metrics = job.parent.parent / "metrics.json"
+    found = _find_jobs(folder)
+    for job, overrides in found.items():
+        metrics = job / "metrics.json"
         results = json.loads(metrics.read_text()) if metrics.exists() else {}
         jobs.append(({item for item in overrides if not item.startswith(NO_SETTINGS)}, results))
     common = set.intersection(*(overrides for overrides, _ in jobs))
     differing: dict[tuple[str, ...], Results] = {}
-    for overrides, result in jobs:
-        differing.setdefault(tuple(sorted(overrides - common)), []).append(result)
+    for setting, result in jobs:
+        differing.setdefault(tuple(sorted(setting - common)), []).append(result)
     settings = {", ".join(setting) or "as below": runs for setting, runs in differing.items()}
+    conditions = _conditions(common, [result for _, result in jobs])
+    sections: list[pages.Section] = [_write(folder / "sweep", _sweep_table(settings), conditions)]
+    sections += [pages.Text(line) for line in conditions.splitlines()]
     sensitivity = sensitivity_figure(differing)
     if sensitivity:
         sensitivity.savefig(folder / "sensitivity.png", dpi=130)
+        sections.append(pages.Picture(folder / "sensitivity.png", SENSITIVITY_CAPTION))
+    sections += _write_retrieval(folder, settings, conditions)
+    sections += [pages.Heading("Runs"), _table_of_runs(found)]
+    here = folder.resolve()
+    pages.write_page(folder / "index.html", here.parent.name, sections, here.name)
 
-    measured = {key for _, result in jobs for key in result if result[key] is not None}
+
+def retrieval_scores(metrics: Mapping[str, Any], stage: str) -> dict[str, str]:
+    """From the scores that a run was tested with, the chosen one first, to what keys start with."""
+    start = f"{stage}/retrieval_"
+    return {metrics["run/score"]: f"{stage}/retrieval/"} | {
+        key.removeprefix(start).partition("/")[0]: f"{key.rpartition('/')[0]}/"
+        for key in metrics
+        if key.startswith(start)
+    }
+
+
+def _find_jobs(folder: Path) -> dict[Path, list[str]]:
+    """Folders of the jobs of a sweep and what each was started with."""
+    found = folder.glob("*/.hydra/overrides.yaml")
+    return {
+        path.parent.parent: [str(override) for override in OmegaConf.load(path)]
+        for path in sorted(found, key=lambda path: (len(str(path)), path))  # 2 before 10
+    }
+
+
+def _table_of_runs(jobs: Mapping[Path, list[str]]) -> pages.Table:
+    rows = []
+    for job, overrides in jobs.items():
+        page = job / "report" / "index.html"
+        link = pages.Link(job.name, f"{job.name}/report/index.html") if page.exists() else job.name
+        rows.append((link, ", ".join(overrides)))
+    return pages.Table(("run", "set on the command line"), rows)
+
+
+def _sweep_table(settings: Mapping[str, Results]) -> Table:
+    found = [result for results in settings.values() for result in results]
+    measured = {key for result in found for key in result if result[key] is not None}
     columns = {key: heading for key, heading in MAIN_COLUMNS.items() if key in measured}
     table = []
     for setting, results in settings.items():
         finished = [result for result in results if result]
         row = {"setting": setting, "n": str(len(finished))} | _cells(finished, columns)
         table.append(row | {"unfinished": str(len(results) - len(finished))})
-    conditions = _conditions(common, [result for _, result in jobs])
-    _write(folder / "sweep", table, conditions)
+    return table
 
+
+def _write_retrieval(
+    folder: Path, settings: Mapping[str, Results], conditions: str
+) -> list[pages.Section]:
+    """Write the table of retrieval with its picture, if a job got that far."""
     groups = _query_groups(settings)
-    retrieval = _retrieval_table(settings, groups)
-    if retrieval:
-        _write(folder / "retrieval", retrieval, f"{_count_queries(settings, groups)} {conditions}")
-        figure = score_figure(
-            [(re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in retrieval],
-            list(groups.values()),
-            [[_number(row[f"mAP {group}"]) for group in groups.values()] for row in retrieval],
-            [[_number(row[f"mAP {group} std"]) for group in groups.values()] for row in retrieval],
-            "mAP of each method and score, by kind of query",
-        )
-        figure.savefig(folder / "retrieval.png", dpi=130)
+    table = _retrieval_table(settings, groups)
+    if not table:
+        return []
+    counts = _count_queries(settings, groups)
+    shown = _write(folder / "retrieval", table, f"{counts} {conditions}")
+    figure = score_figure(
+        [(re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in table],
+        list(groups.values()),
+        [[_number(row[f"mAP {group}"]) for group in groups.values()] for row in table],
+        [[_number(row[f"mAP {group} std"]) for group in groups.values()] for row in table],
+        "mAP of each method and score, by kind of query",
+    )
+    figure.savefig(folder / "retrieval.png", dpi=130)
+    picture = pages.Picture(folder / "retrieval.png", RETRIEVAL_CAPTION)
+    return [pages.Heading("Retrieval"), shown, pages.Text(counts), picture]
 
 
 def _query_groups(settings: Mapping[str, Results]) -> dict[str, str]:
@@ -129,13 +184,7 @@ def _retrieval_table(settings: Mapping[str, Results], groups: Mapping[str, str])
         finished = [result for result in results if "run/score" in result]
         if not finished:
             continue
-        chosen = finished[0]["run/score"]
-        prefixes = {chosen: "test/retrieval/"} | {
-            key.removeprefix("test/retrieval_").partition("/")[0]: f"{key.rpartition('/')[0]}/"
-            for key in finished[0]
-            if key.startswith("test/retrieval_")
-        }
-        for score, prefix in prefixes.items():
+        for score, prefix in retrieval_scores(finished[0], "test").items():
             columns = {
                 f"{prefix}{measure}_{group}": f"{heading} {name}"
                 for measure, heading in RETRIEVAL_MEASURES.items()
@@ -197,19 +246,23 @@ def _conditions(common: set[str], results: Results) -> str:
     return f"{shown}\n{'. '.join(notes)}."
 
 
-def _write(stem: Path, table: Table, conditions: str) -> None:
+def _write(stem: Path, table: Table, conditions: str) -> pages.Table:
+    """Write a table as CSV and Markdown; returns it as a page shows it."""
     with stem.with_suffix(".csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(table[0]))
         writer.writeheader()
         writer.writerows(table)
     headings = [heading for heading in table[0] if not heading.endswith(" std")]
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    for row in table:
-        cells = [
+    rows = [
+        [
             f"{row[heading]} ± {row[f'{heading} std']}"
             if row.get(f"{heading} std")
             else row[heading]
             for heading in headings
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        for row in table
+    ]
+    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in rows]
     stem.with_suffix(".md").write_text("\n".join([*lines, "", conditions]) + "\n")
+    return pages.Table(headings, rows)

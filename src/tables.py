@@ -52,17 +52,25 @@ def write_table(stem: Path, table: Table, settings: Any, where: Mapping[str, str
     ]
     record = {"rows": rows, "settings": settings, **where}
     stem.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
-    machine = f"{where['run/hardware']}, PyTorch {where['run/version/torch']}"
-    conditions = f"{table.conditions} {machine}, commit {where['run/commit']}."
-    markdown = f"{markdown_table(table.columns, table.rows)}\n{conditions}\n"
+    markdown = f"{markdown_table(table.columns, table.rows)}\n{describe(table, where)}\n"
     stem.with_suffix(".md").write_text(markdown)
 
-    shown = [[_cell(row.get(key, "")) for key in table.columns] for row in table.rows]
-    frame = pd.DataFrame(shown, columns=list(table.columns.values()))
+    frame = pd.DataFrame(show_cells(table), columns=list(table.columns.values()))
     stem.with_suffix(".tex").write_text(frame.to_latex(index=False, escape=True))
     numbers = pd.DataFrame([_numbers(table.columns, row) for row in table.rows])
     numbers.to_csv(stem.with_suffix(".csv"), index=False)
     return markdown
+
+
+def describe(table: Table, where: Mapping[str, str]) -> str:
+    """What a table holds for, and where its numbers come from."""
+    machine = f"{where['run/hardware']}, PyTorch {where['run/version/torch']}"
+    return f"{table.conditions} {machine}, commit {where['run/commit']}."
+
+
+def show_cells(table: Table) -> list[list[str]]:
+    """The cells of a table as they are shown."""
+    return [[_cell(row.get(key, "")) for key in table.columns] for row in table.rows]
 
 
 def markdown_table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:

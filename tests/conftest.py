@@ -4,14 +4,18 @@ import gzip
 import importlib
 import json
 import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
 
 from src.data.mnist import FILES
 
@@ -68,6 +72,28 @@ def train(folder: Path, *overrides: str) -> Run:
     return Run(folder, config, metrics)
 
 
+def wandb_records(run: Path) -> list[dict]:
+    """Everything in the offline run, as W&B itself reads it back."""
+    (folder,) = (run / "wandb").glob("offline-run-*")
+    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def wandb_history(run: Path) -> list[dict]:
+    return [
+        record["history"]["item"] for record in wandb_records(run) if record["type"] == "history"
+    ]
+
+
+def wandb_summary(run: Path) -> dict[str, Any]:
+    """What W&B shows for the run in a table."""
+    values: dict[str, Any] = {}
+    for record in wandb_records(run):
+        values |= record.get("summary", {}).get("update", {})
+    return values
+
+
 def idx(values: torch.Tensor) -> bytes:
     """Bytes of an IDX file."""
     sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
@@ -106,3 +132,18 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One short training with W&B offline, that many tests look at."""
     return train(tmp_path_factory.mktemp("run") / "out")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    """Chromium without a window, which keeps a record of its requests."""
+    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
+        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
+    options = ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--window-size=1400,1000"):
+        options.add_argument(argument)
+    options.binary_location = shutil.which("chromium") or ""
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = Chrome(options, Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()

@@ -28,7 +28,6 @@ SETTINGS = {
     "ole": ["+method=ole"],
     "mcr2": ["+method=mcr2"],
     "supcon": ["+method=supcon"],
-    "bce": ["+method=bce"],
     "simclr": ["module=two_views", "loss=simclr", "module.relation=labels"],
     "vicreg": ["module=two_views", "loss=vicreg", "module.relation=labels"],
     "per_process": [],  # the norms of each process by itself, which is wrong

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,8 +19,7 @@ import pytest
 from conftest import Run, run_command, train, write_idx_files
 from omegaconf import DictConfig
 from PIL import Image
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -79,20 +77,6 @@ def site(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             process.send_signal(signal.SIGINT)
     assert process.returncode == 0
     assert {path.name for path in folder.iterdir()} == {"my scans", "bce", "cache"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    if shutil.which("chromium") is None or shutil.which("chromedriver") is None:
-        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
-    options = ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--window-size=1400,1000"):
-        options.add_argument(argument)
-    options.binary_location = shutil.which("chromium") or ""
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    driver = Chrome(options, Service(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 class Visit:

@@ -46,7 +46,7 @@ def test_every_table_has_every_scale_and_its_runs_compose(
     if "study" in experiment:
         assert str(experiment.study["_target_"]).startswith("src.studies.")
         return
-    sweeps = sweeps_of(experiment, tmp_path)
+    sweeps = sweeps_of(experiment, tmp_path, name)
     assert sweeps
     keys = [job.folder for sweep in sweeps for job in sweep.jobs]
     assert len(set(keys)) == len(keys)
@@ -161,7 +161,7 @@ def test_failing_cell_is_reported_and_costs_no_other(tmp_path: Path) -> None:
 
 def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
     experiment = load_experiment("classification", "cpu", {})
-    sweeps = sweeps_of(experiment, tmp_path)
+    sweeps = sweeps_of(experiment, tmp_path, "classification")
     for sweep in sweeps:
         for number, job in enumerate(sweep.jobs):
             job.folder.mkdir(parents=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHORT, Run, run_command, train
+from conftest import SHORT, Run, run_command, train, wandb_history, wandb_records
 from torch import Tensor
 
 from src.checkpoints import load_checkpoint
@@ -41,20 +41,6 @@ def assert_same_weights(first: Path, second: Path) -> None:
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
-
-
-def wandb_records(run: Path) -> list[dict]:
-    """Everything in the offline run, as W&B itself reads it back."""
-    (folder,) = (run / "wandb").glob("offline-run-*")
-    command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [json.loads(line) for line in output.splitlines()]
-
-
-def wandb_history(run: Path) -> list[dict]:
-    return [
-        record["history"]["item"] for record in wandb_records(run) if record["type"] == "history"
-    ]
 
 
 def test_run_leaves_config_checkpoints_metrics_and_report(trained_run: Run) -> None:
@@ -338,6 +324,7 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
         f"hydra.sweep.dir={tmp_path / 'sweep'}",
         "loss.alpha=0.9,0.99",
         "seed=1,2",
+        "group=table_1",
         "debug=fast",
         *SHORT,
     )
@@ -368,13 +355,19 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
         for job in (0, 1)
     ]
     assert float(rows[0]["minterm accuracy"]) == pytest.approx(sum(accuracies) / 2, abs=1e-4)
-    runs = {
-        record["run"]["run_id"]
+    runs = [
+        record["run"]
         for job in range(4)
         for record in wandb_records(tmp_path / "sweep" / str(job))
         if record["type"] == "run"
-    }
-    assert len(runs) == 4
+    ]
+    assert len({run["run_id"] for run in runs}) == 4
+    assert {run["run_group"] for run in runs} == {"table_1"}
+    assert [run["display_name"] for run in runs] == [
+        f"digits_subspace loss.alpha={alpha} debug=fast trainer.max_epochs=12 seed={seed}"
+        for alpha in (0.9, 0.99)
+        for seed in (1, 2)
+    ]
 
 
 def test_sweep_survives_a_failing_job(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The report of a run: pictures and the retrieval table, on disk and in W&B."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from src.modules.subspace import SubspaceModule
 from src.subspaces.propositions import Proposition
 
 IMAGES_PER_QUERY = 10
+LINES = 10  # singular values drawn over time in W&B
 RETRIEVAL_COLUMNS = (
     "query",
     "depth",
@@ -32,7 +34,7 @@ RETRIEVAL_COLUMNS = (
 class Report(Callback):
     """Draws `spectrum.png` after training; `coherence.png`, `reliability.png`, `retrieval.png` and
     `retrieval.csv` after the test. Sends them to W&B where it is the logger, with the spectrum of
-    every epoch.
+    every epoch as histograms and its largest values as lines.
 
     Args:
         folder: Where the files go.
@@ -58,17 +60,14 @@ class Report(Callback):
         if spectrum is None or trainer.max_epochs == 0:
             return
         self.epochs.append(trainer.current_epoch + 1)
-        self.singular_values.append(spectrum.singular_values.tolist())
-        _send(
-            trainer,
-            {
-                "train/spectral/singular_values": wandb.Histogram(
-                    spectrum.singular_values.tolist()
-                ),
-                "train/spectral/optimal_values": wandb.Histogram(spectrum.optimal_values.tolist()),
-            },
-            trainer.global_step - 1,  # where Lightning puts the scalars of a validation
-        )
+        measured, optimal = spectrum.singular_values.tolist(), spectrum.optimal_values.tolist()
+        self.singular_values.append(measured)
+        histograms = {
+            "train/spectral/singular_values": wandb.Histogram(measured),
+            "train/spectral/optimal_values": wandb.Histogram(optimal),
+        }
+        # Lightning puts the scalars of a validation one step back.
+        _send(trainer, histograms | spectral_lines(measured, optimal), trainer.global_step - 1)
 
     @rank_zero_only
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -144,8 +143,23 @@ class Report(Callback):
         _send(trainer, {f"report/{name}": wandb.Image(str(path))}, trainer.global_step)
 
 
+def spectral_lines(measured: Sequence[float], optimal: Sequence[float]) -> dict[str, float]:
+    """The largest singular values and what each is at the optimum, as scalars to draw over time.
+
+    Args:
+        measured: (D,), descending.
+        optimal: (r,), descending, r <= D; all others are 0 at the optimum.
+    """
+    shown = [*optimal, *[0.0] * len(measured)][: min(len(measured), LINES)]
+    return {
+        f"train/spectral/{name}_{index:02d}": value
+        for name, values in (("s", measured), ("optimal_s", shown))
+        for index, value in enumerate(values[:LINES], start=1)
+    }
+
+
 def _send(trainer: pl.Trainer, values: dict[str, Any], step: int) -> None:
-    """Log media to W&B; other loggers have no place for them."""
+    """Log to W&B what other loggers have no place for."""
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.experiment.log(values | {"trainer/global_step": step})
+            logger.log_metrics(values | {"epoch": trainer.current_epoch}, step)

@@ -1,0 +1,160 @@
+"""The page of a run: what it found, under which conditions, with its pictures inside."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from src import pages
+from src.sweeps import MAIN_COLUMNS, retrieval_scores
+
+FEWEST_POSITIVES = 10  # of queries that count
+SHOWN_QUERIES = 6
+PARTS = ("dataset", "loader", "encoder", "loss", "optimizer", "module")
+PICTURES = {
+    "retrieval": (
+        "Retrieved images",
+        "The best test images for each proposition with their ranks, and after them the first one "
+        "further down that does not answer. Images that do not answer are crossed out.",
+    ),
+    "spectrum": (
+        "Spectrum",
+        "Singular values of the embeddings of a training batch, over training and after the last "
+        "epoch. Dashed: where the closed-form optimum of the loss has them; all others are 0 "
+        "there.",
+    ),
+    "coherence": (
+        "Minterms",
+        "Squared cosines between the directions of minterms: 0 off the diagonal where every "
+        "minterm has a direction of its own.",
+    ),
+    "reliability": (
+        "Calibration",
+        "How often what is given a probability is true, for literals and for all queries: on the "
+        "diagonal where probabilities are right. The error is the mean distance from it, and the "
+        "grey bars are the share of each bin.",
+    ),
+}
+
+
+def write_run_page(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Write report/index.html from metrics.json and what else the folder of a run holds.
+
+    Args:
+        folder: Of a run that has its metrics.
+        config: The resolved config of the model.
+
+    Returns:
+        The path of the page.
+    """
+    metrics = json.loads((folder / "metrics.json").read_text())
+    stage = "test" if any(key.startswith("test/") for key in metrics) else "val"
+    report = folder / "report"
+    sections: list[pages.Section] = [
+        pages.Heading(f"Results, {'test' if stage == 'test' else 'validation'} split"),
+        *_results(metrics, stage),
+    ]
+    for name, (heading, caption) in PICTURES.items():
+        picture = report / f"{name}.png"
+        if picture.exists():
+            sections += [pages.Heading(heading), pages.Picture(picture, caption)]
+    if (report / "retrieval.csv").exists():
+        sections += [pages.Heading("Queries"), *_queries(report / "retrieval.csv")]
+    sections += [pages.Heading("Conditions"), *_conditions(metrics, config)]
+    page = report / "index.html"
+    subtitle = (
+        f"{metrics['run/data']} · {_class(config['loss'])} · {_class(config['encoder'])} · "
+        f"protocol {metrics['run/protocol']} · seed {metrics['run/seed']}"
+    )
+    pages.write_page(page, config["name"], sections, subtitle)
+    return page
+
+
+def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
+    keys = {key.replace("test", stage, 1): heading for key, heading in MAIN_COLUMNS.items()}
+    facts = {heading: metrics[key] for key, heading in keys.items() if key in metrics}
+    scores = retrieval_scores(metrics, stage)
+    groups = {
+        key.removeprefix(prefix): key.removeprefix(prefix).replace("_", " ")
+        for prefix in [f"{stage}/retrieval/map_"]
+        for key in sorted(metrics, key=lambda key: ("depth" in key, "negated" in key, key))
+        if key.startswith(prefix)
+    }
+    columns = ["score", *(f"mAP {name}" for name in groups.values()), "P@10 positive"]
+    by_score = [
+        (
+            score,
+            *(metrics[f"{prefix}map_{group}"] for group in groups),
+            *(metrics[f"{prefix}precision_at_10_{group}"] for group in ("positive", "negated")),
+        )
+        for score, prefix in scores.items()
+    ]
+    counts = [
+        f"{name}: {metrics[f'{stage}/retrieval/queries_{group}']:.0f} "
+        f"({metrics[f'{stage}/retrieval/queries_skipped_{group}']:.0f})"
+        for group, name in groups.items()
+    ]
+    note = (
+        f"Queries that count (and, with fewer than {FEWEST_POSITIVES} positives, do not): "
+        f"{', '.join(counts)}. The first score is the one that the run was asked for."
+    )
+    table = pages.Table([*columns, "P@10 negated"], by_score)
+    return [pages.Facts(facts), table, pages.Text(note)]
+
+
+def _queries(path: Path) -> list[pages.Section]:
+    with path.open(newline="") as file:
+        rows = [_query(row) for row in csv.DictReader(file)]
+    columns = ("query", "depth", "negated", "positives", "average precision", "P@10")
+    counted = [row for row in rows if row[3] >= FEWEST_POSITIVES]
+    counted.sort(key=lambda row: (-row[4], row[3]))  # of equals the rarer is the harder
+    return [
+        pages.Table(columns, counted[: -SHOWN_QUERIES - 1 : -1], "The worst"),
+        pages.Table(columns, counted[:SHOWN_QUERIES], "The best"),
+        pages.Table(columns, rows, folded=f"All {len(rows):,} queries, as asked"),
+    ]
+
+
+def _query(row: Mapping[str, str]) -> tuple[Any, ...]:
+    precisions = (float(row[key]) for key in ("average_precision", "precision_at_10"))
+    negated = row["negated"] == "True"
+    return (row["query"], int(row["depth"]), negated, int(row["positives"]), *precisions)
+
+
+def _conditions(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[pages.Section]:
+    run = {key.removeprefix("run/"): value for key, value in metrics.items() if "run/" in key}
+    versions = [
+        f"{key.removeprefix('version/')} {value}"
+        for key, value in run.items()
+        if key.startswith("version/")
+    ]
+    conditions = {
+        "data": f"{run['data']}, {run['test_images']:,} test images",
+        "protocol": run["protocol"],
+        "seed": str(run["seed"]),
+        "epochs": str(run.get("epochs", "")),
+        "checkpoint": run.get("checkpoint", ""),
+        "commit": run["commit"],
+        "hardware": run["hardware"],
+        "versions": ", ".join([f"Python {run['python']}", *versions]),
+    }
+    parts = [(name, _describe(config[name])) for name in PARTS]
+    yaml = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+    return [
+        pages.Table((), [(name, value) for name, value in conditions.items() if value]),
+        pages.Table((), parts),
+        pages.Listing("The whole config", yaml),
+    ]
+
+
+def _class(part: Mapping[str, Any]) -> str:
+    return str(part["_target_"]).rpartition(".")[2]
+
+
+def _describe(part: Mapping[str, Any]) -> str:
+    plain = {key: value for key, value in part.items() if not key.startswith("_")}
+    settings = ", ".join(f"{key}={json.dumps(value)}" for key, value in plain.items())
+    return f"{_class(part)}({settings})"

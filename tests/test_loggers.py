@@ -1,0 +1,132 @@
+"""What W&B has of a run, read back from the run that it left offline."""
+
+from itertools import combinations
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from conftest import Run, wandb_history, wandb_records, wandb_summary
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+
+from src.checkpoints import load_checkpoint
+from src.cli import CONF_DIR, name_run
+from src.loggers import BEST
+from src.modules.subspace import Readout
+
+RISING = ("minterm_accuracy", "literal_auprc", "retrieval/map_negated", "retrieval/precision_at_10")
+FALLING = (
+    *("train/loss", "train/spectral/loss", "train/spectral/optimality_gap"),
+    *("train/batch/optimality_gap", "val/spectral/relative_gap"),
+    "val/calibration/calibrated_of_propositions",
+)
+
+
+def test_wandb_knows_runs_by_group_tags_and_name(trained_run: Run) -> None:
+    (run,) = (record["run"] for record in wandb_records(trained_run.folder) if "run" in record)
+    assert run["run_group"] == "digits_subspace"
+    assert run["job_type"] == "train"
+    assert run["tags"] == ["digits", "nuclear", "convnet", "clean", "subspaces"]
+    assert run["display_name"] == "digits_subspace trainer.max_epochs=12 seed=13"
+
+
+def test_a_tag_says_one_thing() -> None:
+    groups = [
+        {path.stem for path in (CONF_DIR / name).glob("*.yaml")}
+        for name in ("dataset", "loss", "encoder", "protocol")
+    ]
+    for first, second in combinations([*groups, set(get_args(Readout))], 2):
+        assert not first & second
+
+
+def test_metrics_are_drawn_over_epochs_or_steps(trained_run: Run) -> None:
+    axes = {
+        record["metric"]["name"]: record["metric"].get("step_metric")
+        for record in wandb_records(trained_run.folder)
+        if "name" in record.get("metric", {})
+    }
+    history = wandb_history(trained_run.folder)
+    for key in {key.partition(".")[0] for row in history for key in row if "/" in key}:
+        if key == "trainer/global_step":
+            continue
+        rows = sum(key in row for row in history)
+        if key.startswith("val/"):
+            assert rows == 12
+        if rows == 12:
+            assert axes[key] == "epoch", key
+            assert [row["epoch"] for row in history if key in row] == list(range(12))
+        elif not key.startswith("train/spectral/"):
+            assert axes[key] == "trainer/global_step", key
+    assert axes["train/spectral/singular_values"] == "epoch"
+
+
+def test_summaries_are_the_best_and_the_last_value(trained_run: Run) -> None:
+    history, shown = wandb_history(trained_run.folder), wandb_summary(trained_run.folder)
+    rising = [f"val/{name}" for name in RISING]
+    for names, kind, best in ((rising, "max", max), (FALLING, "min", min)):
+        for name in names:
+            values = [row[name] for row in history if name in row]
+            assert shown[name] == {kind: best(values), "last": values[-1]}, name
+    for name, value in trained_run.metrics.items():
+        if name.startswith("test/"):
+            assert shown[name] == pytest.approx(value, rel=1e-6), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["val/retrieval/queries", "val/spectral/minterms", "train/lr", "train/spectral/optimum"],
+)
+def test_metrics_without_a_best_value_have_a_plain_summary(name: str, trained_run: Run) -> None:
+    assert isinstance(wandb_summary(trained_run.folder)[name], float | int)
+    assert not any(pattern.match(name) for pattern in BEST.values())
+
+
+def test_lines_of_the_spectrum_are_the_largest_singular_values(trained_run: Run) -> None:
+    _, data, module = load_checkpoint(str(trained_run.checkpoint), None)
+    images = data.image_set.splits["train"]
+    with torch.no_grad():
+        embeddings = module(images.images).double().numpy()
+    share = 128 / len(embeddings)
+    expected = np.linalg.svd(embeddings * share**0.5, compute_uv=False)[:10]
+    rows = [row for row in wandb_history(trained_run.folder) if "train/spectral/s_01" in row]
+    assert len(rows) == 12
+    lines = [rows[-1][f"train/spectral/s_{index:02d}"] for index in range(1, 11)]
+    assert lines == pytest.approx(expected, rel=1e-5)
+    assert "train/spectral/s_11" not in rows[-1]
+
+    optimal = np.array(
+        [rows[-1][f"train/spectral/optimal_s_{index:02d}"] for index in (*range(1, 11),)]
+    )
+    assert (optimal[8:] == 0).all()  # eight minterms
+    _, counts = np.unique(images.labels.numpy(), axis=0, return_counts=True)
+    labels = np.sqrt(np.sort(counts)[::-1] * share)
+    optimum = np.hypot(labels, optimal[:8]).sum() - 0.99 * optimal.sum() + 0.05 * optimal[0] ** 2
+    assert optimum == pytest.approx(trained_run.metrics["train/spectral/optimum"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((), "digits_subspace seed=13"),
+        (("logger.offline=false", "data_dir=/x", "~callbacks.report"), "digits_subspace seed=13"),
+        (("+method=harmonic", "seed=2"), "digits_subspace +method=harmonic seed=2"),
+        (("+experiment=mnist_subspace", "group=a"), "mnist_subspace seed=13"),
+    ],
+)
+def test_names_say_what_was_set(overrides: tuple[str, ...], expected: str) -> None:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", ["++output_dir=out", *overrides], return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    assert config.logger.name == expected
+
+
+def test_long_names_are_cut_to_what_wandb_takes() -> None:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        overrides = [f"encoder.embedding_dim={'1' * 90}", f"loader.batch_size={'2' * 90}"]
+        config = compose("train", overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    name = name_run("digits", 5)
+    assert len(name) == 128
+    assert name.startswith("digits encoder.embedding_dim=111")
+    assert name.endswith("… seed=5")
