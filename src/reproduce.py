@@ -45,7 +45,6 @@ def reproduce(config: DictConfig) -> None:
             failed = [describe_error(error)]
         failures += [f"{name}: {failure}" for failure in failed]
         if (folder / "table.md").exists():
-            write_table_page(folder, name, config.scale, experiment)
             target = Path(config.results_dir) / name / config.scale
             shutil.copytree(folder, target, dirs_exist_ok=True)
             console.print((folder / "table.md").read_text(), soft_wrap=True, markup=False)
@@ -113,7 +112,7 @@ def publish(folder: Path, table: Table, settings: Any, where: Mapping[str, str])
     """Write a table, and a page that shows it with its figure."""
     title, _, rest = describe(table, where).partition(". ")
     headings = list(table.columns.values())
-    sections = [
+    sections: list[pages.Section] = [
         pages.Picture(folder / "figure.png", title),
         pages.Table(headings, show_cells(table)),
         pages.Text(rest),
