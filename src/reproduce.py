@@ -62,7 +62,7 @@ def run_study(name: str, experiment: DictConfig, folder: Path, console: Console)
         return []
     console.print(f"{name}: running", soft_wrap=True)
     table = instantiate(experiment.study)(folder=folder)
-    publish(folder, table, settings, provenance())
+    publish(folder, experiment, table, settings, provenance())
     return []
 
 
@@ -104,22 +104,24 @@ def run_sweeps(
         table, where = tabulate(experiment, sweeps)
         table_figure(experiment, sweeps, table).savefig(folder / "figure.png", dpi=130)
         settings = {sweep.name: sweep.overrides for sweep in sweeps}
-        publish(folder, table, settings, where)
+        publish(folder, experiment, table, settings, where)
     return [error for error in errors if error is not None]
 
 
-def publish(folder: Path, table: Table, settings: Any, where: Mapping[str, str]) -> None:
+def publish(
+    folder: Path, experiment: DictConfig, table: Table, settings: Any, where: Mapping[str, str]
+) -> None:
     """Write a table, and a page that shows it with its figure."""
-    title, _, rest = describe(table, where).partition(". ")
-    headings = list(table.columns.values())
+    title, _, subtitle = " ".join(experiment.title.split()).partition(". ")
     sections: list[pages.Section] = [
-        pages.Picture(folder / "figure.png", title),
-        pages.Table(headings, show_cells(table)),
-        pages.Text(rest),
+        pages.Picture(folder / "figure.png", " ".join(experiment.caption.split())),
+        pages.Table(list(table.columns.values()), show_cells(table)),
+        pages.Text(describe(table, where)),
         pages.Listing("What was run", OmegaConf.to_yaml(OmegaConf.create(settings))),
     ]
-    pages.write_page(folder / "index.html", title, sections)
-    write_table(folder / "table", table, settings, where)
+    pages.write_page(folder / "index.html", title, sections, subtitle)
+    titled = table._replace(conditions=f"{title}. {subtitle} {table.conditions}")
+    write_table(folder / "table", titled, settings, where)
 
 
 def list_runs(

@@ -1,6 +1,7 @@
 """Tables of `experiments/`: the runs that they are made of, and what came out.
 
-A file of `experiments/` is a table or figure. It holds either
+A file of `experiments/` is a table or figure, with a `title` of a sentence or two and the `caption`
+of its figure. It holds either
 
 - `study`: what is called for it, with a `_target_`, or
 - `sweeps`: for each name overrides of `src.train`, those with commas swept; `overrides` and `seeds`
@@ -276,7 +277,6 @@ def _conditions(experiment: DictConfig, finished: Sequence[Mapping[str, Any]], m
     parts = [f"{name} {', '.join(map(str, sorted(values)))}" for name, values in described.items()]
     shared = " ".join(experiment.overrides)
     lines = [
-        f"{' '.join(str(experiment.title).split())}.",
         f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}.",
         f"All with {shared}." if shared else "",
         f"Published: {str(experiment.get('published_source', 'not available')).strip()}.",
