@@ -10,6 +10,7 @@ from src.losses.nuclear import nuclear_norm_loss
 from src.tables import Row
 
 ALPHA, BETA = 0.99, 0.05
+TITLE = "Time and accuracy of the loss"
 COLUMNS = {
     "size": "N, C, D",
     "authors_ms": "svdvals as the authors, ms",
@@ -49,6 +50,14 @@ def gram_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
     return nuclear_norm_loss(embeddings, labels, ALPHA, BETA)
 
 
+def random_batch(size: Size, device: str) -> tuple[Tensor, Tensor]:
+    """Embeddings (N, D) and labels (N, C) of a seeded draw."""
+    num_images, num_labels, dim = size
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(num_images, dim, generator=generator).to(device)
+    return embeddings, (torch.rand(num_images, num_labels, generator=generator) < 0.3).to(device)
+
+
 LOSSES = {"authors": authors_loss, "svdvals": svdvals_loss, "gram": gram_loss}
 
 
@@ -60,10 +69,7 @@ def gradient(loss: Loss, embeddings: Tensor, labels: Tensor) -> Tensor:
 
 def measure_size(size: Size, device: str, seconds: float) -> Row:
     """Median time of forward and backward, and relative gradient error, of every form."""
-    num_images, num_labels, dim = size
-    generator = torch.Generator().manual_seed(0)
-    embeddings = torch.randn(num_images, dim, generator=generator).to(device)
-    labels = (torch.rand(num_images, num_labels, generator=generator) < 0.3).to(device)
+    embeddings, labels = random_batch(size, device)
     exact = gradient(svdvals_loss, embeddings.double(), labels)
 
     row: Row = {"size": ", ".join(map(str, size))}
