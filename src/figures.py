@@ -294,7 +294,9 @@ def growth_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     columns = min(len(rows), 4)
     lines = -(-len(rows) // columns)
     figure = Figure(figsize=(3.3 * columns, 3.2 * lines), layout="constrained")
-    all_axes = figure.subplots(lines, columns, squeeze=False).flat
+    all_axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    for axes in all_axes[len(rows) :]:
+        axes.axis("off")
     for axes, row in zip(all_axes, rows, strict=False):
         sizes, values = np.asarray(row["sizes"]), np.asarray(row["measured"])
         middle = np.exp(np.log(sizes).mean()), np.exp(np.log(values).mean())
@@ -305,12 +307,11 @@ def growth_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, fontsize=8)
+        axes.set_yticks(values, [f"{value:.3g}" for value in values], fontsize=8)
         axes.minorticks_off()
         axes.set(xlabel=row["over"], ylabel=row["unit"], title=row["what"])
         axes.grid(color="0.9")
         axes.legend(frameon=False, fontsize=8)
-    for axes in list(all_axes):
-        axes.axis("off")
     handles = [
         figure.axes[0].plot([], [], "o-", color=MEASURED, label="measured")[0],
         figure.axes[0].plot([], [], "--", color=THEORY, label="theory, through the middle")[0],

@@ -1,14 +1,11 @@
 """Images per second of training against a bare PyTorch loop."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import hydra
 import pytorch_lightning as pl
 import torch
-import wandb
 from omegaconf import DictConfig
 from torch.nn.functional import cross_entropy
 from torch.optim import AdamW
@@ -16,8 +13,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from src.benchmarks.images import RandomImages
 from src.benchmarks.timing import now
+from src.benchmarks.training import CROSS_ENTROPY, compose_training, fit
 from src.build import build_data, build_module
-from src.instantiate import instantiate
 from src.tables import Row
 
 TITLE = "Images per second against a bare loop"
@@ -66,14 +63,27 @@ def measure(
         batch_sizes: Images in a batch.
         loggers: Of `conf/logger`.
     """
+    image_set = RandomImages(images)
     for logger in loggers:
         for batch_size in batch_sizes:
             ours, bare = [], []
             for _ in range(1 + repeats):
                 with TemporaryDirectory() as folder:
-                    config = compose_training(device, folder, batch_size, logger)
-                    ours.append(images / fit_epoch(config, device, RandomImages(images)))
-                    bare.append(images / bare_epoch(config, device, RandomImages(images)))
+                    config = compose_training(
+                        device,
+                        folder,
+                        *CROSS_ENTROPY,
+                        f"loader.batch_size={batch_size}",
+                        f"logger={logger}",
+                        "trainer.max_epochs=1",
+                        "trainer.limit_val_batches=0",
+                        "module.max_query_literals=1",
+                        "~callbacks.checkpoint_best",  # there is no validation to choose by
+                    )
+                    timer = EpochTimer(device)
+                    fit(config, image_set, timer)
+                    ours.append(images / timer.seconds)
+                    bare.append(images / bare_epoch(config, device, image_set))
             ratios = [mine / theirs for mine, theirs in zip(ours, bare, strict=True)]
             yield {
                 "what": f"ConvNet, 28 x 28, {batch_size}, {logger}",
@@ -82,40 +92,6 @@ def measure(
                 "ratio": median(ratios[1:]),
                 "ratios": ratios[1:],
             }
-
-
-def compose_training(device: str, folder: str, batch_size: int, logger: str) -> DictConfig:
-    """The default training, of cross-entropy, for one epoch without validation."""
-    return hydra.compose(
-        "train",
-        [
-            f"trainer={'gpu' if device == 'cuda' else 'cpu'}",
-            "loss=cross_entropy",
-            "module.readout=softmax",
-            "module.max_query_literals=1",
-            "encoder.embedding_dim=null",
-            f"loader.batch_size={batch_size}",
-            f"logger={logger}",
-            "trainer.max_epochs=1",
-            "trainer.limit_val_batches=0",
-            f"output_dir={folder}",
-        ],
-    )
-
-
-def fit_epoch(config: DictConfig, device: str, image_set: RandomImages) -> float:
-    """Seconds of the epoch of `Trainer.fit`."""
-    pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = build_data(config, image_set)
-    module = build_module(config, image_set, data.minterms, from_checkpoint=False)
-    timer = EpochTimer(device)
-    callbacks = [instantiate(callback) for callback in config.callbacks.values()]
-    logger = instantiate(config.logger) if config.logger else False
-    Path(config.output_dir).mkdir(exist_ok=True)
-    trainer = instantiate(config.trainer, callbacks=[timer, *callbacks], logger=logger)
-    trainer.fit(module, data)
-    wandb.finish()
-    return timer.seconds
 
 
 def bare_epoch(config: DictConfig, device: str, image_set: RandomImages) -> float:

@@ -34,7 +34,7 @@ CONDITIONS = (
     "forward and backward, over N with C = 10 and D = 64, over C with N = 512 and D = 32, over D "
     "with N = 512 and C = 10. Fit: top eigenvectors of the minterms' moments, D = 32. Scores: 64 "
     "queries, 512 embeddings of 32 dimensions. Evaluation: scores, average precision and "
-    "precision@10, 20,000 embeddings, the 242 queries of retrieval over and "
+    "precision@10, 5,000 embeddings, the 242 queries of retrieval over and "
     "over. Processes: a ConvNet step with the global loss under "
     "DistributedDataParallel, one batch shared out, gloo, one thread each, on the CPU; the median "
     "of steps."
@@ -136,7 +136,7 @@ def random_subspaces(num_minterms: int, device: str) -> MintermSubspaces:
 
 def evaluation(num_queries: int, device: str) -> Callable[[], object]:
     """All metrics of so many queries."""
-    labels, embeddings, subspaces = draw(20_000)
+    labels, embeddings, subspaces = draw(5000)
     queries = list(islice(cycle(conjunctions(LITERALS, len(LITERALS))), num_queries))
     relevance = torch.stack([query.holds(labels) for query in queries]).T.to(device)
     embeddings, subspaces = embeddings.to(device), subspaces.to(device)

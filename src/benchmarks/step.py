@@ -96,8 +96,8 @@ def measure_step(device: str, steps: int, batch_size: int, precision: str) -> Ro
 
 def build_encoder(device: str) -> Encoder:
     """The encoder of all measured steps."""
-    encoder = ConvNet(RandomImages.image_shape, DIM, radius=1.0).to(device)
-    return encoder.to(memory_format=torch.channels_last)
+    encoder = ConvNet(RandomImages.image_shape, DIM, radius=1).to(device)
+    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def draw_rows(rows: Sequence[Row]) -> Figure:

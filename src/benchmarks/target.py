@@ -4,24 +4,16 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import hydra
 import pytorch_lightning as pl
 from matplotlib.figure import Figure
 
 from src.benchmarks.timing import now
-from src.build import build_data, build_module
+from src.benchmarks.training import CROSS_ENTROPY, compose_training, fit
 from src.figures import target_figure
 from src.instantiate import instantiate
 from src.tables import Row
 
-METHODS = {
-    "nuclear norm": [],
-    "cross-entropy": [
-        "loss=cross_entropy",
-        "module.readout=softmax",
-        "encoder.embedding_dim=null",
-    ],
-}
+METHODS: dict[str, list[str]] = {"nuclear norm": [], "cross-entropy": CROSS_ENTROPY}
 TITLE = "Time to a target accuracy"
 COLUMNS = {
     "method": "loss",
@@ -92,25 +84,10 @@ def train_until(
 ) -> StopAtAccuracy:
     """Train, and return what stopped it."""
     with TemporaryDirectory() as folder:
-        config = hydra.compose(
-            "train",
-            [
-                *overrides,
-                f"trainer={'gpu' if device == 'cuda' else 'cpu'}",
-                f"trainer.max_epochs={epochs}",
-                f"seed={seed}",
-                "logger=none",
-                f"output_dir={folder}",
-            ],
-        )
-        pl.seed_everything(seed, workers=True, verbose=False)
-        image_set = instantiate(config.dataset)
-        data = build_data(config, image_set)
-        module = build_module(config, image_set, data.minterms, from_checkpoint=False)
-        callbacks = [instantiate(callback) for callback in config.callbacks.values()]
+        epochs_and_seed = f"trainer.max_epochs={epochs}", f"seed={seed}"
+        config = compose_training(device, folder, *overrides, *epochs_and_seed, "logger=none")
         stop = StopAtAccuracy(target, device)
-        trainer = instantiate(config.trainer, callbacks=[stop, *callbacks], logger=False)
-        trainer.fit(module, data)
+        fit(config, instantiate(config.dataset), stop)
     return stop
 
 
