@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from src.figures import growth_figure
 from src.tables import Row
@@ -30,7 +31,7 @@ class Growth(NamedTuple):
     reason: str  # why it may grow otherwise
 
 
-def slope(sizes: Sequence[float], values: Sequence[float]) -> float:
+def slope(sizes: ArrayLike, values: ArrayLike) -> float:
     """Slope of the least-squares line through logarithms."""
     x, y = np.log(sizes), np.log(values)
     return float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())

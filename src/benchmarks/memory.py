@@ -1,7 +1,5 @@
 """How the peak memory of a step grows."""
 
-import resource
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
 
@@ -11,6 +9,7 @@ from src.benchmarks.growth import COLUMNS, Growth, draw_rows, growth_row
 from src.benchmarks.images import RandomImages
 from src.benchmarks.loss import gradient, gram_loss, random_batch
 from src.benchmarks.step import ALPHA, BETA, build_encoder
+from src.benchmarks.timing import peak_memory
 from src.losses.nuclear import NuclearNormLoss
 from src.tables import Row
 
@@ -65,8 +64,7 @@ def peak(device: str) -> float:
     """The most memory so far, in MB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return peak_memory()
 
 
 def training_step(batch_size: int, device: str) -> Step:

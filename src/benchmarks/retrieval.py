@@ -1,6 +1,5 @@
 """Rankings: all queries of the paper against its authors' procedure, and galleries of any size."""
 
-import resource
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -13,7 +12,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from src.benchmarks.timing import timed
+from src.benchmarks.timing import peak_memory, timed
 from src.data.files import StoredRows, write_once
 from src.metrics.retrieval import CHUNK, best_matches, evaluate_retrieval
 from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
@@ -144,4 +143,4 @@ def search(path: Path) -> tuple[float, float]:
 
     rank()
     elapsed = median(timed(rank, "cpu", repeats=5)[1])
-    return elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return elapsed, peak_memory()
