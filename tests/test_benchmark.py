@@ -98,7 +98,7 @@ def test_growth_is_measured_over_every_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("power", [-1, 0.5, 3])
 def test_slopes_are_those_of_a_line_through_logarithms(power: float) -> None:
-    sizes = np.array([3, 10, 20, 700])
+    sizes = np.array([3.0, 10, 20, 700])
     values = 2 * sizes**power * np.random.default_rng(0).uniform(0.5, 2, size=4)
     fitted = np.polyfit(np.log(sizes), np.log(values), 1)[0]
     assert slope(sizes, values) == pytest.approx(fitted)
