@@ -307,7 +307,7 @@ def growth_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=45, fontsize=8)
-        axes.set_yticks(values, [f"{value:.3g}" for value in values], fontsize=8)
+        axes.set_yticks(values, [_three_digits(value) for value in values], fontsize=8)
         axes.minorticks_off()
         axes.set(xlabel=row["over"], ylabel=row["unit"], title=row["what"])
         axes.grid(color="0.9")
@@ -318,3 +318,7 @@ def growth_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

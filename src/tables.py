@@ -48,12 +48,13 @@ def markdown_table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:
     """
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
-        cells = [_cell(row[key]) for key in columns]
+        cells = [cell(row[key]) for key in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(value: str | float) -> str:
+def cell(value: str | float) -> str:
+    """Text as it is, a number with two significant digits."""
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from src.figures import growth_figure
-from src.tables import Row
+from src.tables import Row, cell
 
 TOLERANCE = 0.15  # of the theoretical slope
 COLUMNS = {
@@ -45,7 +45,7 @@ def growth_row(growth: Growth, sizes: Sequence[int], values: Sequence[float], un
         "what": growth.what,
         "over": growth.over,
         "range": f"{sizes[0]:,} to {sizes[-1]:,}",
-        "values": f"{values[0]:.3g} to {values[-1]:.3g} {unit}",
+        "values": f"{cell(values[0])} to {cell(values[-1])} {unit}",
         "slope": measured,
         "theory": growth.theory,
         "reason": growth.reason if differs else "",

@@ -23,7 +23,10 @@ COLUMNS = {
     "svdvals_error": "gradient error svdvals",
     "gram_error": "gradient error ours",
 }
-CONDITIONS = "Random embeddings, forward and backward, median of rounds in which the forms take turns; error relative to float64 differentiation."
+CONDITIONS = (
+    "Random embeddings, forward and backward, median of rounds in which forms take turns; error "
+    "relative to float64 differentiation."
+)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Size = Sequence[int]  # images in a batch, label columns, embedding dimensions

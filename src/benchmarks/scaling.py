@@ -89,7 +89,7 @@ def measure(
     yield grow(SCORE_M, minterms, lambda size: subspace_scores(size, device))
     yield grow(EVALUATE_Q, queries, lambda size: evaluation(size, device))
     seconds = [1e3 * step_seconds(size, batch_size, repeats) for size in processes]
-    cores = len(os.sched_getaffinity(0))
+    cores = os.cpu_count()
     reason = f"{cores} cores are shared, also with the threads of gloo, and every process waits"
     yield growth_row(Growth("step", PROCESSES, -1, reason), processes, seconds, "ms")
 
