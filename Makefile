@@ -30,7 +30,7 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmark: setup ## Time the loss against its svdvals form
+benchmark: setup ## Measure speed, growth and memory, and write the report
 	$(BIN)/python -m src.benchmark
 
 lock: ## Renew requirements.lock from pyproject.toml (needs uv)

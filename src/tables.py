@@ -70,7 +70,7 @@ def describe(table: Table, where: Mapping[str, str]) -> str:
 
 def show_cells(table: Table) -> list[list[str]]:
     """The cells of a table as they are shown."""
-    return [[_cell(row.get(key, "")) for key in table.columns] for row in table.rows]
+    return [[cell(row.get(key, "")) for key in table.columns] for row in table.rows]
 
 
 def markdown_table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:
@@ -82,12 +82,13 @@ def markdown_table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:
     """
     lines = ["| " + " | ".join(columns.values()) + " |", "|" + " --- |" * len(columns)]
     for row in rows:
-        cells = [_cell(row.get(key, "")) for key in columns]
+        cells = [cell(row.get(key, "")) for key in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(value: str | float | Estimate) -> str:
+def cell(value: str | float | Estimate) -> str:
+    """Text as it is, a number with two significant digits, an estimate with four decimals."""
     if isinstance(value, str | Estimate):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"

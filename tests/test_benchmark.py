@@ -1,39 +1,113 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import run_command, write_idx_files
+from conftest import run_command
+
+from src.benchmarks.growth import Growth, growth_row, slope
 
 
 def measure(folder: Path, part: str, *overrides: str) -> dict:
-    result = run_command("benchmark", f"part={part}", *overrides, f"hydra.run.dir={folder}")
+    result = run_command("benchmark", f"parts=[{part}]", *overrides, f"hydra.run.dir={folder}")
     assert result == (0, "")
-    record = json.loads((folder / f"{part}.json").read_text())
-    assert record["run/version/torch"] in (folder / f"{part}.md").read_text()
-    return record
+    record, report = json.loads((folder / "report.json").read_text()), folder / "report.md"
+    assert record["run/version/torch"] in report.read_text()
+    assert list(record["parts"]) == part.split(",")
+    for name in record["parts"]:
+        drawn = (folder / f"{name}.png").exists()
+        assert drawn == (f"({name}.png)" in report.read_text())
+        assert drawn == (name in ("step", "target", "scaling", "memory"))
+    return {name: section["rows"] for name, section in record["parts"].items()}
 
 
-def test_loss_compares_both_forms(tmp_path: Path) -> None:
-    record = measure(tmp_path, "loss", "loss.sizes=[[60,5,25],[40,20,10]]", "loss.seconds=0.05")
-    assert [row["size"] for row in record["rows"]] == ["60, 5, 25", "40, 20, 10"]
-    for row in record["rows"]:
+def test_parts_share_a_report(tmp_path: Path) -> None:
+    settings = ["loss.sizes=[[60,5,25],[40,20,10]]", "loss.seconds=0.05", "step.steps=2"]
+    rows = measure(tmp_path, "loss,step", *settings, "step.batch_sizes=[16]")
+    assert [row["size"] for row in rows["loss"]] == ["60, 5, 25", "40, 20, 10"]
+    for row in rows["loss"]:
         assert row["gram_error"] < 1e-6 < row["svdvals_error"] * 100
         assert row["gram_error"] < row["svdvals_error"]
         assert row["speedup_authors"] == pytest.approx(row["authors_ms"] / row["gram_ms"])
+    assert [row["what"] for row in rows["step"]] == ["32-true, 16", "bf16-mixed, 16"]
+    for row in rows["step"]:
+        assert 0 < row["loss_share"] < 1
+        assert max(row[f"{phase}_ms"] for phase in ("forward", "backward")) < row["step_ms"]
 
 
 def test_loaders_are_compared_on_grey_images_and_on_jpegs(tmp_path: Path) -> None:
-    write_idx_files(tmp_path, "FashionMNIST", zipped=True, train=300)
-    settings = ["loaders.epochs=1", "loaders.faces=200", f"data_dir={tmp_path}"]
-    record = measure(tmp_path, "loaders", *settings)
-    assert len(record["rows"]) == 2
-    for row in record["rows"]:
+    settings = ["loaders.epochs=1", "loaders.images=300", "loaders.faces=200"]
+    rows = measure(tmp_path, "loaders", *settings)["loaders"]
+    assert len(rows) == 2
+    for row in rows:
         assert row["speedup"] == pytest.approx(row["cached"] / row["torchvision"])
 
 
 def test_retrieval_gives_the_numbers_of_the_authors_procedure(tmp_path: Path) -> None:
-    record = measure(tmp_path, "retrieval", "retrieval.images=3000", "retrieval.galleries=[100000]")
-    queries, gallery = record["rows"]
+    settings = ["retrieval.images=3000", "retrieval.galleries=[100000]"]
+    queries, gallery = measure(tmp_path, "retrieval", *settings)["retrieval"]
     assert queries["difference"] < 1e-9
     assert gallery["ours_s"] > 0
     assert gallery["peak_mb"] > 10
+
+
+def test_training_is_compared_and_stops_at_its_target(tmp_path: Path) -> None:
+    fit = ["fit.images=64", "fit.repeats=1", "fit.batch_sizes=[32]", "fit.loggers=[none]"]
+    target = ["target.target=0.5", "target.epochs=12", "target.seeds=[1]"]
+    rows = measure(tmp_path, "fit,target", *fit, *target)
+    (row,) = rows["fit"]
+    assert row["ratio"] == pytest.approx(row["ours"] / row["bare"])
+    for row in rows["target"]:
+        ((seconds, accuracies),) = row["curves"]
+        assert row["reached"] == "1 of 1"
+        assert (row["seconds"], row["epochs"]) == (seconds[-1], len(seconds))
+        assert max(accuracies[:-1], default=0) < 0.5 <= accuracies[-1]
+
+
+def test_a_target_out_of_reach_is_said_to_be(tmp_path: Path) -> None:
+    settings = ["target.target=1.5", "target.epochs=1", "target.seeds=[1]"]
+    for row in measure(tmp_path, "target", *settings)["target"]:
+        assert (row["reached"], row["seconds"], row["epochs"]) == ("0 of 1", "", "")
+
+
+def test_growth_is_measured_over_every_size(tmp_path: Path) -> None:
+    sizes = {
+        "scaling.images": [60, 120],
+        "scaling.labels": [5, 10],
+        "scaling.dims": [5, 10],
+        "scaling.minterms": [4, 9],
+        "scaling.queries": [3, 300],
+        "scaling.processes": [1, 2],
+        "memory.batch_sizes": [64, 128],
+        "memory.images": [40000, 80000],
+        "memory.dims": [400, 800],
+    }
+    settings = [f"{key}={value}" for key, value in sizes.items()]
+    small = ["scaling.repeats=1", "scaling.batch_size=8"]
+    rows = measure(tmp_path, "scaling,memory", *settings, *small)
+    assert [row["sizes"] for row in rows["scaling"]] == [
+        sizes[f"scaling.{key}"]
+        for key in ("images", "labels", "dims", "minterms", "minterms", "queries", "processes")
+    ]
+    over_images, over_dims = rows["memory"][1:]
+    # At least the batch and its gradient, in float32, and the batch with its labels in float64.
+    assert over_images["measured"][0] > 40_000 * (64 * 4 + 74 * 8) / 2**20
+    assert over_dims["measured"][1] > over_dims["measured"][0] > 410**2 * 8 / 2**20
+    assert all(min(row["measured"]) > 0 for part in rows.values() for row in part)
+
+
+@pytest.mark.parametrize("power", [-1, 0.5, 3])
+def test_slopes_are_those_of_a_line_through_logarithms(power: float) -> None:
+    sizes = np.array([3.0, 10, 20, 700])
+    values = 2 * sizes**power * np.random.default_rng(0).uniform(0.5, 2, size=4)
+    fitted = np.polyfit(np.log(sizes), np.log(values), 1)[0]
+    assert slope(sizes, values) == pytest.approx(fitted)
+    assert slope(sizes, 7 * sizes**power) == pytest.approx(power)
+
+
+@pytest.mark.parametrize(("power", "reason"), [(2.2, ""), (1.8, ""), (2.4, "why"), (1.6, "why")])
+def test_a_slope_far_from_theory_needs_a_reason(power: float, reason: str) -> None:
+    sizes = [10, 20, 40]
+    row = growth_row(Growth("cost", "size", 2, "why"), sizes, [n**power for n in sizes], "ms")
+    assert row["reason"] == reason
+    assert row["slope"] == pytest.approx(power)

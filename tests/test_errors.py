@@ -257,8 +257,8 @@ BAD_INPUTS = {
     "benchmark on no device": ("benchmark", ["device=tpu"], "device must be cpu or cuda"),
     "benchmark of no part": (
         "benchmark",
-        ["part=speed"],
-        "part must be one of loss, loaders, retrieval",
+        ["parts=[loss,speed]"],
+        "parts must be among loss, step, fit, target, retrieval, loaders, scaling, memory",
     ),
     "unknown protocol": (
         "train",

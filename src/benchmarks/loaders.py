@@ -1,6 +1,5 @@
 """Batches per second of the cached path against torchvision's data sets with a DataLoader."""
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
@@ -12,15 +11,17 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
+from src.benchmarks.images import RandomImages
 from src.data.celeba import TOP_ROWS
 from src.data.faces import Faces
 from src.data.images import ImageSet
-from src.data.mnist import FILES, FashionMnist, find_file
+from src.data.mnist import FILES, FashionMnist
 from src.data.normalize import Normalize
 from src.modules.image_data import ImageDataModule
 from src.tables import Row
 
 BATCH_SIZE, WORKERS, IMAGE_SIZE = 128, 2, 40
+TITLE = "Batches per second"
 COLUMNS = {
     "set": "images",
     "torchvision": "torchvision with a DataLoader, batches/s",
@@ -35,27 +36,23 @@ CONDITIONS = (
 )
 
 
-def measure(device: str, root: str, epochs: int, faces: int) -> Iterator[Row]:
-    """One row for FashionMNIST, one for JPEG faces.
+def measure(device: str, epochs: int, images: int, faces: int) -> Iterator[Row]:
+    """One row for noise in FashionMNIST's files, one for JPEG faces.
 
     Args:
         device: `cpu` or `cuda`.
-        root: Folder of all data sets.
         epochs: Measured for each loader, after one that is not.
+        images: In FashionMNIST's files.
         faces: Number of faces to draw.
     """
-    garments = FashionMnist(root, "test", 0, split_seed=0)  # all that torchvision's has
     with TemporaryDirectory() as folder:
-        raw = Path(folder) / "FashionMNIST" / "raw"
-        raw.mkdir(parents=True)
-        for name in (name for names in FILES.values() for name in names):
-            stored = find_file(garments.folder() / name)
-            opened = gzip.open if stored.suffix == ".gz" else open
-            with opened(stored, "rb") as file:
-                (raw / name).write_bytes(file.read())
+        write_files(Path(folder) / "FashionMNIST" / "raw", images)
+        garments = FashionMnist(folder, "test", 0, split_seed=0)  # all that torchvision's has
         transform = v2.Compose([*to_float(), v2.Normalize(garments.mean, garments.std)])
         reference = datasets.FashionMNIST(folder, train=True, transform=transform)
-        yield compare("FashionMNIST, 28 x 28, in memory", garments, reference, device, epochs)
+        yield compare(
+            f"{images:,} as FashionMNIST, 28 x 28, in memory", garments, reference, device, epochs
+        )
 
     with TemporaryDirectory() as folder:
         drawn = Faces(faces, 0, folder, IMAGE_SIZE, "keep", cache=True)
@@ -64,6 +61,19 @@ def measure(device: str, root: str, epochs: int, faces: int) -> Iterator[Row]:
         steps = [crop, v2.Resize(IMAGE_SIZE), v2.RandomHorizontalFlip(), *to_float()]
         files = datasets.ImageFolder(str(Path(folder) / drawn.folder_name), v2.Compose(steps))
         yield compare(f"{faces:,} JPEG faces, 178 x 218", drawn, files, device, epochs)
+
+
+def write_files(folder: Path, images: int) -> None:
+    """Noise of ten classes in the published layout of FashionMNIST."""
+    folder.mkdir(parents=True)
+    splits = RandomImages(images).splits
+    for name, files in FILES.items():
+        split = splits[name]
+        classes = split.labels.int().argmax(dim=1).to(torch.uint8)
+        for file, values in zip(files, (split.images.squeeze(1), classes), strict=True):
+            sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+            header = bytes([0, 0, 8, values.ndim]) + sizes
+            (folder / file).write_bytes(header + values.numpy().tobytes())
 
 
 def to_float() -> list[v2.Transform]:

@@ -1,12 +1,10 @@
 """Rankings: all queries of the paper against its authors' procedure, and galleries of any size."""
 
-import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from src.benchmarks.timing import peak_memory, timed
 from src.data.files import StoredRows, write_once
 from src.metrics.retrieval import CHUNK, best_matches, evaluate_retrieval
 from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
@@ -24,6 +23,7 @@ LITERALS = ("Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male")
 FREQUENCIES = (0.02, 0.065, 0.07, 0.05, 0.42)  # about those of CelebA
 DIM, TOP_K, SPREAD = 25, 10, 0.25
 QUERY = "Wearing_Hat & ~Eyeglasses"
+TITLE = "Rankings"
 COLUMNS = {
     "what": "what",
     "authors_s": "as the authors, s",
@@ -62,8 +62,10 @@ def measure(device: str, images: int, galleries: list[int]) -> Iterator[Row]:
     def authors() -> Tensor:
         return as_the_authors(embeddings.double(), directions, masks, relevance)
 
-    expected, theirs = timed(authors, repeats=3)
-    actual, seconds = timed(ours, repeats=5)
+    expected, times = timed(authors, "cpu", repeats=3)
+    theirs = median(times)
+    actual, times = timed(ours, device, repeats=5)
+    seconds = median(times)
     yield {
         "what": f"{len(queries)} queries, {images:,} images",
         "authors_s": theirs,
@@ -140,15 +142,5 @@ def search(path: Path) -> tuple[float, float]:
         ]
 
     rank()
-    elapsed = timed(rank, repeats=5)[1]
-    return elapsed, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def timed(run: Callable[[], Tensor], repeats: int) -> tuple[Tensor, float]:
-    """What it returns, and the median of its seconds."""
-    seconds = []
-    for _ in range(repeats):
-        start = perf_counter()
-        result = run()
-        seconds.append(perf_counter() - start)
-    return result, median(seconds)
+    elapsed = median(timed(rank, "cpu", repeats=5)[1])
+    return elapsed, peak_memory()

@@ -21,6 +21,7 @@ References:
         https://arxiv.org/abs/2405.16213
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -72,7 +73,8 @@ def nuclear_norm_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: fl
         NonFiniteEmbeddingsError: If embeddings or labels hold NaN or infinity.
     """
     check_alpha_beta(alpha, beta)
-    loss = nuclear_norm_terms(embeddings, labels).combine(alpha, beta)
+    check_shapes(embeddings, labels)
+    loss = _WeightedNorms.apply(embeddings, labels, 1.0, -alpha, beta)
     return loss.to(loss_dtype(embeddings))
 
 
@@ -95,7 +97,11 @@ def nuclear_norm_terms(embeddings: Tensor, labels: Tensor) -> NuclearNormTerms:
         NonFiniteEmbeddingsError: If embeddings or labels hold NaN or infinity.
     """
     check_shapes(embeddings, labels)
-    return NuclearNormTerms(*_NuclearNorms.apply(embeddings, labels))
+    return NuclearNormTerms(
+        _WeightedNorms.apply(embeddings, labels, 1.0, 0.0, 0.0),
+        _WeightedNorms.apply(embeddings, labels, 0.0, 1.0, 0.0),
+        _WeightedNorms.apply(embeddings, labels, 0.0, 0.0, 1.0),
+    )
 
 
 def gram_matrix(embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -155,43 +161,51 @@ class NuclearNormLoss(nn.Module):
         return f"alpha={self.alpha}, beta={self.beta}"
 
 
-class _NuclearNorms(torch.autograd.Function):
-    """(embeddings, labels) to the three norms, with the closed-form gradient of each."""
+class _WeightedNorms(torch.autograd.Function):
+    """(embeddings, labels, weights of the three norms) to their weighted sum.
+
+    Its gradient is closed-form and is made along with it, which leaves (N, D) numbers to keep.
+    """
 
     @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, embeddings: Tensor, labels: Tensor, joint: float, nuclear: float, spectral: float
+    ) -> Tensor:
         num_labels = labels.shape[1]
         stacked = _stack(embeddings, labels)
         gram = stacked.T @ stacked
         if dist.is_initialized():
             dist.all_reduce(gram)
         # The trace is the sum of all squares: finite only if every entry is.
-        if not torch.isfinite(gram.trace()):
+        if not math.isfinite(gram.trace()):
             raise NonFiniteEmbeddingsError(_describe_non_finite(embeddings, labels))
 
         joint_values, joint_vectors = torch.linalg.eigh(gram)
         values, vectors = torch.linalg.eigh(gram[num_labels:, num_labels:])
         joint_scales, scales = inverse_roots(joint_values), inverse_roots(values)
-        # G^(-1/2), of which the gradient takes the columns of the embeddings.
-        joint_inverse = (joint_vectors * joint_scales) @ joint_vectors[num_labels:].T
-        inverse = (vectors * scales) @ vectors.T
-        ctx.save_for_backward(stacked, joint_inverse, inverse, vectors[:, -1])
-        ctx.like = embeddings.new_empty(0)
-        nuclear = torch.dot(values, scales)  # s^2 / s
-        return torch.dot(joint_values, joint_scales), nuclear, values[-1].clamp(min=0)
+        if ctx.needs_input_grad[0]:
+            # All three gradients are linear in Z, so that one (C + D, D) matrix carries them. The
+            # first is G^(-1/2), of which it takes the columns of the embeddings.
+            factor = (joint_vectors * (joint * joint_scales)) @ joint_vectors[num_labels:].T
+            top = vectors[:, -1]
+            factor[num_labels:] += (vectors * (nuclear * scales)) @ vectors.T
+            factor[num_labels:] += 2 * spectral * top.outer(top)
+            if dist.is_initialized():
+                factor *= dist.get_world_size()
+            # Not in half precision before the incoming gradient, which may be a loss scale, is in.
+            ctx.save_for_backward((stacked @ factor).to(loss_dtype(embeddings)))
+            ctx.like = embeddings.new_empty(0)
+        return (
+            joint * torch.dot(joint_values, joint_scales)  # s^2 / s
+            + nuclear * torch.dot(values, scales)
+            + spectral * values[-1].clamp(min=0)
+        )
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad_joint: Tensor, grad_nuclear: Tensor, grad_spectral: Tensor
-    ) -> tuple[Tensor, None]:
-        stacked, joint_inverse, inverse, top = ctx.saved_tensors
-        # All three gradients are linear in Z, so that one (C + D, D) matrix carries them.
-        factor = grad_joint * joint_inverse
-        factor[-len(top) :] += grad_nuclear * inverse + 2 * grad_spectral * top.outer(top)
-        if dist.is_initialized():
-            factor *= dist.get_world_size()
-        return (stacked @ factor).to(ctx.like), None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return (grad_output * gradient).to(ctx.like), None, None, None, None
 
 
 def _stack(embeddings: Tensor, labels: Tensor) -> Tensor:

@@ -255,6 +255,14 @@ def test_every_floating_type_gives_the_value_of_its_embeddings(
     assert relative_error(rounded.grad, slope) <= max(1e-12, torch.finfo(dtype).eps)
 
 
+def test_a_loss_scale_keeps_small_gradients_in_half_precision() -> None:
+    # About X / 1e4, of which a half that is not scaled keeps one digit.
+    embeddings, labels = 1e-2 * random_batch(4, 1, 4)[0].half(), 1e4 * torch.eye(4).double()
+    scaled = gradient(lambda x: 2**16 * nuclear_norm_terms(x, labels)[0], embeddings)
+    exact = gradient(lambda x: plain_terms(x, labels)[0], embeddings.double())
+    assert relative_error(scaled, 2**16 * exact) <= 1e-3
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_autocast_changes_neither_value_nor_gradient(dtype: torch.dtype) -> None:
     embeddings, labels = random_batch(12, 3, 4)

@@ -1,0 +1,41 @@
+"""What all measurements of time and memory share."""
+
+import re
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+def now(device: str) -> float:
+    """Seconds on the clock once all that was asked of the device is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result, list[float]]:
+    """What it returns, and its seconds, (repeats,)."""
+    seconds = []
+    for _ in range(repeats):
+        start = now(device)
+        result = run()
+        seconds.append(now(device) - start)
+    return result, seconds
+
+
+def peak_memory() -> float:
+    """The largest resident set of this process so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # what the kernel tells of usage counts the process that started this one
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

@@ -1,0 +1,34 @@
+"""Training as the commands do it, for measurements."""
+
+import logging
+
+import hydra
+import pytorch_lightning as pl
+import wandb
+from omegaconf import DictConfig
+
+from src.build import build_data, build_module
+from src.data.images import ImageSet
+from src.instantiate import instantiate
+
+CROSS_ENTROPY = ["loss=cross_entropy", "module.readout=softmax", "encoder.embedding_dim=null"]
+
+
+def compose_training(device: str, folder: str, *overrides: str) -> DictConfig:
+    """The default config of `src.train`, but for a device, a folder and overrides."""
+    trainer = "gpu" if device == "cuda" else "cpu"
+    return hydra.compose("train", [f"trainer={trainer}", *overrides, f"output_dir={folder}"])
+
+
+def fit(config: DictConfig, image_set: ImageSet, callback: pl.Callback) -> None:
+    """Fit as `src.train` does, with one more callback, before all others."""
+    # Lightning sets its own level when it is imported.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = build_data(config, image_set)
+    module = build_module(config, image_set, data.minterms, from_checkpoint=False)
+    callbacks = [instantiate(other) for other in config.callbacks.values()]
+    logger = instantiate(config.logger) if config.logger else False
+    trainer = instantiate(config.trainer, callbacks=[callback, *callbacks], logger=logger)
+    trainer.fit(module, data)
+    wandb.finish()
