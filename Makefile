@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help setup browser run test lint benchmark lock clean
+.PHONY: help setup browser run test lint smoke readme benchmark lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -29,6 +29,12 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+smoke: setup ## Make every table of experiments/ at its smallest scale
+	$(BIN)/python -m src.reproduce table=all scale=smoke
+
+readme: setup ## Write the tables of README.md anew from results/
+	$(BIN)/python -m src.readme
 
 benchmark: setup ## Measure speed, growth and memory, and write the report
 	$(BIN)/python -m src.benchmark

@@ -11,6 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from src.cli import CONF_DIR
+from src.readme import BLOCK, fill
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -62,3 +63,26 @@ def test_the_loss_of_the_guide_trains(tmp_path: Path) -> None:
     subprocess.run([*command, *options], cwd=tmp_path, check=True)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["test/minterm_accuracy"] > 0.9
+
+
+def test_tables_are_those_of_the_results() -> None:
+    assert len(BLOCK.findall(README)) >= 8
+    assert README.count("<!-- table ") == len(BLOCK.findall(README))
+    assert fill(README) == README, "make readme writes them anew"
+
+
+def test_tables_are_filled_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.readme.ROOT", tmp_path)
+    folder = tmp_path / "results" / "made" / "cpu"
+    folder.mkdir(parents=True)
+    lines = ("data,setting,mAP,mAP std", "a,x,0.91234,0.00456", "a,y,0.5,", "b,x,,")
+    (folder / "table.csv").write_text("\n".join(lines))
+    block = "<!-- table made/cpu, data=a: setting, mAP as score -->\nold\n<!-- end of table -->"
+    text = f"before\n{block}\nafter\n"
+    expected = "| setting | score |\n| --- | --- |\n| x | 0.912 ± 0.005 |\n| y | 0.500 |\n"
+    assert f"-->\n\n{expected}\n<!-- end" in fill(text)
+    assert fill(fill(text)) == fill(text)
+    with pytest.raises(ValueError, match="no column 'seting'"):
+        fill(text.replace("setting", "seting"))
+    with pytest.raises(ValueError, match="no row with, data=c"):
+        fill(text.replace("data=a", "data=c"))

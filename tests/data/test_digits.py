@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from src.data.digits import Digits
+from src.data.digits import DigitClasses, Digits
 from src.subspaces.minterms import distinct_minterms
 
 
@@ -58,3 +58,17 @@ def test_normalization_constants_are_those_of_the_training_pixels(digits: Digits
     pixels = digits.splits["train"].images.double() / 255
     assert pixels.mean().item() == pytest.approx(digits.mean[0], abs=2e-3)
     assert pixels.std().item() == pytest.approx(digits.std[0], abs=2e-3)
+
+
+def test_classes_are_the_digits_themselves(digits: Digits) -> None:
+    classes = DigitClasses(split_seed=0)
+    assert {name: len(split) for name, split in classes.splits.items()} == {
+        name: len(split) for name, split in digits.splits.items()
+    }
+    source = load_digits()
+    digit_of = dict(zip(map(bytes, source.images), source.target, strict=True))
+    for split in classes.splits.values():
+        assert torch.equal(split.labels.sum(dim=1), torch.ones(len(split)))
+        levels = (split.images.squeeze(1).double() * 16 / 255).round().numpy()
+        found = [int(digit_of[bytes(image)]) for image in levels]
+        assert split.labels.int().argmax(dim=1).tolist() == found

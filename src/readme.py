@@ -1,0 +1,72 @@
+"""Fill the tables of README.md from results/: `python -m src.readme`.
+
+A table stands between two comments, the first of which says what it shows:
+
+    <!-- table NAME/SCALE, COLUMN=VALUE: COLUMN, COLUMN as HEADING, ... -->
+    <!-- end of table -->
+
+with as many conditions on rows as need be. What lies between is written anew from
+`results/NAME/SCALE/table.csv`.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+BLOCK = re.compile(
+    r"<!-- table (?P<where>[\w/]+)(?P<conditions>(?:, [^:=]+=[^:,]+)*): (?P<columns>[^>]+) -->\n"
+    r".*?<!-- end of table -->",
+    re.S,
+)
+
+
+def fill(text: str) -> str:
+    """Write every table of a text anew.
+
+    Raises:
+        OSError: If a table of results is not there.
+        ValueError: If it has no such column, or no row fulfils the conditions.
+    """
+    return BLOCK.sub(_block, text)
+
+
+def _block(match: re.Match[str]) -> str:
+    path = ROOT / "results" / match["where"] / "table.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for condition in match["conditions"].split(", ")[1:]:
+        column, _, value = condition.partition("=")
+        table = table[_column(table, column) == value]
+    if table.empty:
+        raise ValueError(f"{path} has no row with{match['conditions']}")
+    chosen = [part.strip().partition(" as ") for part in match["columns"].split(",")]
+    headings = [heading or column for column, _, heading in chosen]
+    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
+    for _, row in table.iterrows():
+        lines.append("| " + " | ".join(_cell(table, row, column) for column, *_ in chosen) + " |")
+    first = match[0].partition("\n")[0]
+    return "\n".join([first, "", *lines, "", "<!-- end of table -->"])
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    if name not in table:
+        raise ValueError(f"there is no column {name!r}; there are {', '.join(table)}")
+    return table[name]
+
+
+def _cell(table: pd.DataFrame, row: pd.Series, column: str) -> str:
+    _column(table, column)
+    if f"{column} std" not in table or not row[column]:
+        return row[column]
+    std = row[f"{column} std"]
+    return f"{float(row[column]):.3f}" + (f" ± {float(std):.3f}" if std else "")
+
+
+def main() -> None:
+    README.write_text(fill(README.read_text()))
+
+
+if __name__ == "__main__":
+    main()
