@@ -1,6 +1,7 @@
 """Make a table or figure of the papers: `python -m src.reproduce table=NAME scale=smoke`."""
 
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,12 +28,16 @@ def reproduce(config: DictConfig) -> None:
     """Make one table, or all: run what is not finished, then write and publish the table."""
     names = table_names() if config.table == "all" else [config.table]
     experiments = {name: load_experiment(name, config.scale, config.study) for name in names}
+    launch = shlex.split(config.launch)
+    strange = [override for override in launch if not override.startswith("hydra")]
+    if strange:
+        raise ValueError(f"launch takes overrides of hydra alone, not {strange[0]!r}")
     console = Console(file=sys.stdout)
     failures = []
     for name, experiment in experiments.items():
         runs = Path(config.runs_dir).absolute() / experiment.get("extends", name) / config.scale
         if config.dry_run:
-            list_runs(name, experiment, runs, config.launch, console)
+            list_runs(name, experiment, runs, launch, console)
             continue
         folder = Path(config.runs_dir) / name / config.scale / "table"
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +45,7 @@ def reproduce(config: DictConfig) -> None:
             if "study" in experiment:
                 failed = run_study(name, experiment, folder, console)
             else:
-                failed = run_sweeps(name, experiment, runs, folder, config.launch, console)
+                failed = run_sweeps(name, experiment, runs, folder, launch, console)
         except USER_ERRORS as error:
             failed = [describe_error(error)]
         failures += [f"{name}: {failure}" for failure in failed]
@@ -158,7 +163,7 @@ def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console)
     return None if error is None else f"{sweep.name}: {error.removeprefix('error: ')} ({log})"
 
 
-main = command("reproduce", flags=["dry_run"])(reproduce)
+main = command("reproduce", text_keys=["launch"], flags=["dry_run"])(reproduce)
 
 if __name__ == "__main__":
     main()
