@@ -62,16 +62,16 @@ def command(
         flags: Keys that may be set as `--key`, too.
     """
 
-    def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
+    def decorate(task: Callable[[DictConfig], float | None]) -> Callable[[], None]:
         def main() -> None:
             show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
             @wraps(task)
-            def guarded(config: DictConfig) -> None:
+            def guarded(config: DictConfig) -> float | None:
                 if not show_traceback:
                     del os.environ["HYDRA_FULL_ERROR"]  # processes started from here ask anew
                 try:
-                    task(config)
+                    return task(config)
                 except Exception as error:
                     # A sweep goes on with its other jobs, and Hydra raises at the end.
                     if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -179,6 +180,42 @@ def score_figure(
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(title, fontsize=10)
+    return figure
+
+
+def lines_figure(
+    axes: Mapping[str, Sequence[float]], logarithmic: Sequence[str], colored_by: str
+) -> Figure:
+    """Parallel coordinates: a line for each setting through all axes, each from its least to its
+    largest value.
+
+    Args:
+        axes: (n,) values of the settings, by the name of the axis.
+        logarithmic: Names of axes in logarithms, whose values are above 0.
+        colored_by: The axis whose values colour the lines; the largest are drawn on top.
+    """
+    heights = {}
+    for name, values in axes.items():
+        scaled = np.log(values) if name in logarithmic else np.asarray(values, dtype=float)
+        width = scaled.max() - scaled.min()
+        heights[name] = (scaled - scaled.min()) / width if width else np.full(len(scaled), 0.5)
+    figure = Figure(figsize=(1.8 * len(axes) + 1, 3.6), layout="constrained")
+    panel = figure.subplots()
+    shade = colormaps["viridis"]
+    for row in np.argsort(heights[colored_by]):
+        line = [heights[name][row] for name in axes]
+        panel.plot(range(len(axes)), line, color=shade(heights[colored_by][row]), linewidth=1.5)
+    for place, values in enumerate(axes.values()):
+        panel.axvline(place, color="0.6", linewidth=1)
+        for value, height, side in (
+            (min(values), -0.03, "top"),
+            (max(values), 1.03, "bottom"),
+        ):
+            panel.text(place, height, f"{value:.3g}", ha="center", va=side, fontsize=8)
+    panel.set_xticks(range(len(axes)), list(axes))
+    panel.tick_params(length=0, pad=14)
+    panel.set(yticks=[], ylim=(-0.05, 1.05))
+    panel.spines[:].set_visible(False)
     return figure
 
 

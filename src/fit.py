@@ -19,8 +19,8 @@ from src.results import print_results, write_metrics
 from src.run_page import write_run_page
 
 
-def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
-    """Fit, then test the last checkpoint, and write down what came out."""
+def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
+    """Fit, then test the last checkpoint; write down what came out, and return it."""
     output_dir = Path(config.output_dir)
     if "model" in config.encoder and Path(config.encoder.model).is_dir():
         # Named in full, so that the checkpoint is read from any other folder.
@@ -72,11 +72,12 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
         raise
     wandb.finish()  # else the next job of a sweep would write into this run
 
+    results = {name: float(value) for name, value in metrics.items()}
     if trainer.is_global_zero:
-        results = {name: float(value) for name, value in metrics.items()}
         run = describe_run(config, data, module) | {"run/epochs": trainer.current_epoch}
         if config.test and trainer.max_epochs != 0:
             run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
         write_metrics(output_dir, results, run)
         write_run_page(output_dir, plain)
         print_results(results, "test" if config.test else "val", output_dir)
+    return results

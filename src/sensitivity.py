@@ -1,12 +1,13 @@
 """Pictures of sweeps over numbers: what a result owes to a setting."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from statistics import mean, stdev
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from src.figures import curves_figure, grid_figure
+from src.figures import curves_figure, grid_figure, lines_figure
 
 MEASURES = {
     "test/minterm_accuracy": "minterm accuracy",
@@ -14,7 +15,9 @@ MEASURES = {
     "test/retrieval/map_negated": "mAP negated",
     "test/spectral/relative_gap": "gap, share of the optimum",
 }
+COLORING = "test/retrieval/map_negated"  # of parallel coordinates
 FEWEST = 3  # values of a setting that are worth a picture
+MOSTLY = 0.5  # share of a grid's cells that make it one
 
 Results = Sequence[Mapping[str, Any]]
 
@@ -28,13 +31,7 @@ def sensitivity_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | 
     Returns:
         None if no setting is a number with at least three values, or there is more to show.
     """
-    chosen = [dict(override.partition("=")[::2] for override in setting) for setting in settings]
-    numbers = [
-        key
-        for key in chosen[0]
-        if all(_is_number(choice.get(key, "")) for choice in chosen)
-        and len({choice[key] for choice in chosen}) >= FEWEST
-    ]
+    chosen, numbers = _numbers_of(settings)
     values = {key: sorted({choice[key] for choice in chosen}, key=float) for key in numbers}
     rest = [
         ", ".join(value for key, value in choice.items() if key not in numbers) for choice in chosen
@@ -60,7 +57,8 @@ def sensitivity_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | 
             for key, heading in measures.items()
         }
         return curves_figure(name, values[name], panels)
-    if len(numbers) == 2 and len(set(rest)) == 1:
+    filled = len(cells) / prod(len(values[key]) for key in numbers) if numbers else 0
+    if len(numbers) == 2 and len(set(rest)) == 1 and filled > MOSTLY:
         down, across = numbers
         grids = {
             heading: [
@@ -73,6 +71,40 @@ def sensitivity_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | 
         }
         return grid_figure((down, across), (values[down], values[across]), grids)
     return None
+
+
+def parallel_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | None:
+    """A line for each setting through the numbers that were set and the measures that came out.
+
+    Args:
+        settings: As in `sensitivity_figure`.
+
+    Returns:
+        None if settings differ in fewer than two numbers, or in anything else.
+    """
+    chosen, numbers = _numbers_of(settings)
+    measures = [key for key in MEASURES if all(_measured(run, key) for run in settings.values())]
+    others = any(len(choice) > len(numbers) for choice in chosen)
+    if len(numbers) < 2 or others or COLORING not in measures:
+        return None
+    axes = {key: [float(choice[key]) for choice in chosen] for key in numbers}
+    axes |= {MEASURES[key]: _statistics(list(settings.values()), key)[0] for key in measures}
+    logarithmic = [key for key in numbers if min(axes[key]) > 0]
+    return lines_figure(axes, logarithmic, colored_by=MEASURES[COLORING])
+
+
+def _numbers_of(
+    settings: Mapping[tuple[str, ...], Results],
+) -> tuple[list[dict[str, str]], list[str]]:
+    """What each setting chose, by key, and the keys that are numbers with values enough."""
+    chosen = [dict(override.partition("=")[::2] for override in setting) for setting in settings]
+    numbers = [
+        key
+        for key in chosen[0]
+        if all(_is_number(choice.get(key, "")) for choice in chosen)
+        and len({choice[key] for choice in chosen}) >= FEWEST
+    ]
+    return chosen, numbers
 
 
 def _is_number(value: str) -> bool:

@@ -8,15 +8,16 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src import pages
 from src.figures import score_figure
-from src.sensitivity import sensitivity_figure
+from src.sensitivity import parallel_figure, sensitivity_figure
 
 MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
@@ -44,6 +45,10 @@ SENSITIVITY_CAPTION = (
     "Test results over what was set. Of curves, bars are standard deviations over seeds; of grids, "
     "colours go from the least to the largest mean."
 )
+PARALLEL_CAPTION = (
+    "A line for each setting, from what was set to what came of it, coloured by the mean mAP over "
+    "queries with negation. Axes go from the least to the largest value."
+)
 RETRIEVAL_CAPTION = (
     "mAP of each setting, asked by each of its scores, for each kind of query: mean ± standard "
     "deviation over seeds."
@@ -59,16 +64,19 @@ class SweepTable(Callback):
 
     `sweep`: a row is a setting; runs that differ in their seed alone share it. Jobs without results
     are counted in their row as unfinished. `retrieval`: a row is a setting and a score; with a
-    picture. `sensitivity`: a picture alone, of a sweep over numbers. All are written anew after
-    every job, so that a failing one does not cost the others their rows.
+    picture. `sensitivity` and `parallel`: pictures alone, of a sweep over numbers. Tables are
+    written anew after every job and all else at the end, which a sweep with a failing job does not
+    reach: after that job as well.
     """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
-            write_tables(Path(config.hydra.sweep.dir))
+            failed = job_return.status != JobStatus.COMPLETED
+            write_tables(Path(config.hydra.sweep.dir), pictures=failed)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir).resolve()
+        write_tables(folder, pictures=True)
         console = Console()
         for table in sorted(folder.glob("*.md"), reverse=True):
             console.print(table.read_text(), soft_wrap=True, markup=False, highlight=False)
@@ -76,8 +84,13 @@ class SweepTable(Callback):
         console.print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)
 
 
-def write_tables(folder: Path) -> None:
-    """Read the results of all jobs below a folder and write its tables and their page."""
+def write_tables(folder: Path, pictures: bool) -> None:
+    """Read the results of all jobs below a folder and write its tables.
+
+    Args:
+        folder: Of a sweep.
+        pictures: Whether to draw them as well, and to write the page that shows all.
+    """
     jobs: list[tuple[set[str], dict[str, Any]]] = []
     found = _find_jobs(folder)
     for job, overrides in found.items():
@@ -90,13 +103,26 @@ def write_tables(folder: Path) -> None:
         differing.setdefault(tuple(sorted(setting - common)), []).append(result)
     settings = {", ".join(setting) or "as below": runs for setting, runs in differing.items()}
     conditions = _conditions(common, [result for _, result in jobs])
-    sections: list[pages.Section] = [_write(folder / "sweep", _sweep_table(settings), conditions)]
-    sections += [pages.Text(line) for line in conditions.splitlines()]
-    sensitivity = sensitivity_figure(differing)
-    if sensitivity:
-        sensitivity.savefig(folder / "sensitivity.png", dpi=130)
-        sections.append(pages.Picture(folder / "sensitivity.png", SENSITIVITY_CAPTION))
-    sections += _write_retrieval(folder, settings, conditions)
+    table = _write(folder / "sweep", _sweep_table(settings), conditions)
+    groups = _query_groups(settings)
+    retrieval = _retrieval_table(settings, groups)
+    if retrieval:
+        counts = _count_queries(settings, groups)
+        shown = _write(folder / "retrieval", retrieval, f"{counts} {conditions}")
+    if not pictures:
+        return
+    sections: list[pages.Section] = [table, *map(pages.Text, conditions.splitlines())]
+    for name, figure, caption in (
+        ("sensitivity", sensitivity_figure(differing), SENSITIVITY_CAPTION),
+        ("parallel", parallel_figure(differing), PARALLEL_CAPTION),
+    ):
+        if figure is not None:
+            figure.savefig(folder / f"{name}.png", dpi=130)
+            sections.append(pages.Picture(folder / f"{name}.png", caption))
+    if retrieval:
+        _retrieval_figure(retrieval, groups).savefig(folder / "retrieval.png", dpi=130)
+        picture = pages.Picture(folder / "retrieval.png", RETRIEVAL_CAPTION)
+        sections += [pages.Heading("Retrieval"), shown, pages.Text(counts), picture]
     sections += [pages.Heading("Runs"), _table_of_runs(found)]
     here = folder.resolve()
     pages.write_page(folder / "index.html", here.parent.name, sections, here.name)
@@ -142,26 +168,14 @@ def _sweep_table(settings: Mapping[str, Results]) -> Table:
     return table
 
 
-def _write_retrieval(
-    folder: Path, settings: Mapping[str, Results], conditions: str
-) -> list[pages.Section]:
-    """Write the table of retrieval with its picture, if a job got that far."""
-    groups = _query_groups(settings)
-    table = _retrieval_table(settings, groups)
-    if not table:
-        return []
-    counts = _count_queries(settings, groups)
-    shown = _write(folder / "retrieval", table, f"{counts} {conditions}")
-    figure = score_figure(
+def _retrieval_figure(table: Table, groups: Mapping[str, str]) -> Figure:
+    return score_figure(
         [(re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in table],
         list(groups.values()),
         [[_number(row[f"mAP {group}"]) for group in groups.values()] for row in table],
         [[_number(row[f"mAP {group} std"]) for group in groups.values()] for row in table],
         "mAP of each method and score, by kind of query",
     )
-    figure.savefig(folder / "retrieval.png", dpi=130)
-    picture = pages.Picture(folder / "retrieval.png", RETRIEVAL_CAPTION)
-    return [pages.Heading("Retrieval"), shown, pages.Text(counts), picture]
 
 
 def _query_groups(settings: Mapping[str, Results]) -> dict[str, str]:

@@ -10,17 +10,25 @@ from src.cli import command
 from src.instantiate import instantiate
 
 
-def train(config: DictConfig) -> None:
-    """Load the images, then fit and test."""
+def train(config: DictConfig) -> float | None:
+    """Load the images, then fit and test; return what a search optimizes."""
     if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, not {config.seed!r}")
     if config.ckpt_path == "auto" and not _go_on(config):
-        return
+        return None
     image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
     from src.fit import fit_and_test
 
-    fit_and_test(config, image_set)
+    metrics = fit_and_test(config, image_set)
+    if config.optimized_metric is None:
+        return None
+    if config.optimized_metric not in metrics:
+        raise ValueError(
+            f"optimized_metric is one of {', '.join(sorted(metrics))}, "
+            f"not {config.optimized_metric!r}"
+        )
+    return metrics[config.optimized_metric]
 
 
 def _go_on(config: DictConfig) -> bool:

@@ -187,7 +187,7 @@ def test_page_of_a_sweep_holds_every_cell_of_its_tables(
     browser: Chrome, trained_run: Run, tmp_path: Path
 ) -> None:
     folder = sweep_folder(tmp_path / "study" / "sweep", trained_run.metrics)
-    write_tables(folder)
+    write_tables(folder, pictures=True)
     browser.get(f"file://{folder / 'index.html'}")
     sweep, retrieval, runs = browser.execute_script(READ_TABLES)
     for shown, name in ((sweep, "sweep"), (retrieval, "retrieval")):

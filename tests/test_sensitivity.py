@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from src.sensitivity import sensitivity_figure
+from src.sensitivity import parallel_figure, sensitivity_figure
 
 Settings = dict[tuple[str, ...], list[dict[str, Any]]]
 
 ACCURACY, GAP = "test/minterm_accuracy", "test/spectral/relative_gap"
+NEGATED = "test/retrieval/map_negated"
 
 
 def test_a_sweep_over_one_number_is_a_curve_for_each_choice_of_the_rest() -> None:
@@ -66,3 +67,31 @@ def test_a_sweep_over_two_numbers_is_a_grid_with_holes_where_runs_are_missing() 
 )
 def test_other_sweeps_have_no_picture(settings: Settings) -> None:
     assert sensitivity_figure(settings) is None
+    assert parallel_figure(settings) is None
+
+
+def test_a_search_is_a_line_for_each_setting_and_no_grid() -> None:
+    chosen = {(0.5, 0.01): 0.6, (0.9, 1.0): 0.7, (0.7, 0.1): 0.9}
+    settings: Settings = {
+        (f"loss.alpha={alpha}", f"loss.beta={beta}"): [
+            {NEGATED: value - 0.1},
+            {NEGATED: value + 0.1},
+        ]
+        for (alpha, beta), value in chosen.items()
+    }
+    assert sensitivity_figure(settings) is None
+    figure = parallel_figure(settings)
+    assert figure is not None
+    (axes,) = figure.axes
+    names = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert names == ["loss.alpha", "loss.beta", "mAP negated"]
+    lines = [
+        np.asarray(line.get_ydata(), dtype=float)
+        for line in axes.lines
+        if len(line.get_ydata()) == 3
+    ]
+    # From the least to the largest mAP; alpha by its logarithm, 0.7 between 0.5 and 0.9
+    middle = np.log(0.7 / 0.5) / np.log(0.9 / 0.5)
+    expected = np.array([[0, 0, 0], [1, 1, 1 / 3], [middle, 0.5, 1]])
+    assert np.allclose(lines, expected)
+    assert {"0.5", "0.9", "0.01", "1", "0.6"} <= {text.get_text() for text in axes.texts}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SHORT, Run, run_command, train, wandb_history, wandb_records
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from src.checkpoints import load_checkpoint
@@ -368,6 +369,33 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
         for alpha in (0.9, 0.99)
         for seed in (1, 2)
     ]
+
+
+def test_search_maximizes_what_it_is_told(tmp_path: Path) -> None:
+    result = run_command(
+        "train",
+        "-m",
+        "hparams_search=alpha_beta",
+        "hydra.sweeper.n_trials=3",
+        f"hydra.sweep.dir={tmp_path / 'search'}",
+        "debug=fast",
+        "logger=none",
+        *SHORT,
+    )
+    assert result == (0, "")
+    found = OmegaConf.load(tmp_path / "search" / "optimization_results.yaml")
+    values = [
+        json.loads((tmp_path / "search" / str(job) / "metrics.json").read_text())[
+            "val/retrieval/map_negated"
+        ]
+        for job in range(3)
+    ]
+    assert found.best_value == pytest.approx(max(values))
+    assert 0.5 <= found.best_params["loss.alpha"] < 1
+    assert (tmp_path / "search" / "parallel.png").exists()
+    result = run_command("train", "optimized_metric=val/nothing", "debug=fast", "logger=none")
+    assert result.status == 1
+    assert "optimized_metric is one of" in result.message
 
 
 def test_sweep_survives_a_failing_job(tmp_path: Path) -> None:
