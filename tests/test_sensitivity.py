@@ -85,11 +85,8 @@ def test_a_search_is_a_line_for_each_setting_and_no_grid() -> None:
     (axes,) = figure.axes
     names = [tick.get_text() for tick in axes.get_xticklabels()]
     assert names == ["loss.alpha", "loss.beta", "mAP negated"]
-    lines = [
-        np.asarray(line.get_ydata(), dtype=float)
-        for line in axes.lines
-        if len(line.get_ydata()) == 3
-    ]
+    drawn = [np.asarray(line.get_ydata()).astype(float) for line in axes.lines]
+    lines = np.stack([heights for heights in drawn if heights.size == 3])
     # From the least to the largest mAP; alpha by its logarithm, 0.7 between 0.5 and 0.9
     middle = np.log(0.7 / 0.5) / np.log(0.9 / 0.5)
     expected = np.array([[0, 0, 0], [1, 1, 1 / 3], [middle, 0.5, 1]])
