@@ -1,5 +1,6 @@
 """Checkpoints: the config inside, written whole or not at all, read without running anything."""
 
+import os
 import pickle
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -9,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
@@ -18,6 +20,7 @@ from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 
 CONFIG_KEY = "config"
+PARTIAL = ".partial"
 ALLOWED_MODULES = ("src.", "torch.nn")
 PARTS = ("dataset", "loader", "encoder", "loss", "optimizer", "module")
 DECISIVE = (
@@ -38,12 +41,16 @@ INDIFFERENT = (
 )
 
 
+TRAINING_STATE = {"loops", "epoch", "optimizer_states", "lr_schedulers"}
+
+
 class CheckpointError(ValueError):
     """A checkpoint cannot be used."""
 
 
 class SaveConfig(Callback):
-    """Store a resolved config of plain values, from which the model can be built again.
+    """Store a resolved config of plain values, from which the model can be built again; the latest
+    metrics; and whether the subspaces were fitted on embeddings of these weights.
 
     Args:
         config: Nested dictionaries and lists of plain values.
@@ -51,11 +58,19 @@ class SaveConfig(Callback):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
+        self._validated_step = -1
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated_step = trainer.global_step
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[CONFIG_KEY] = self.config
+        checkpoint["metrics"] = {
+            name: float(value) for name, value in trainer.callback_metrics.items()
+        }
+        checkpoint["validated"] = self._validated_step == trainer.global_step
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -64,9 +79,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        partial = Path(path).with_suffix(".partial")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        partial.replace(path)
+        partial = Path(path).with_suffix(PARTIAL)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def remove_partial(output_dir: Path) -> None:
+    """Remove what a killed run was writing when it was killed."""
+    for pattern in (f"checkpoints/*{PARTIAL}", f"hpc_ckpt_*{PARTIAL}"):
+        for partial in output_dir.glob(pattern):
+            partial.unlink()
 
 
 def load_checkpoint(
@@ -85,6 +114,11 @@ def load_checkpoint(
         CheckpointError: If the file is missing, unreadable or not a checkpoint of this project.
     """
     checkpoint = read_checkpoint(path)
+    if not checkpoint.get("validated", True):
+        raise CheckpointError(
+            f"{path} is of a run stopped between validations, and its subspaces belong to other "
+            "weights: resume it, or take last.ckpt"
+        )
     config = OmegaConf.create(checkpoint[CONFIG_KEY])
     for part in PARTS:
         for target in _targets(config[part]):
@@ -102,13 +136,31 @@ def load_checkpoint(
     return config, build_data(config, image_set), module.eval()
 
 
-def check_resumable(path: str, config: Mapping[str, Any]) -> None:
+def find_resumed(ckpt_path: str | None, output_dir: Path) -> str | None:
+    """The checkpoint that a run goes on from: what is newest, of ckpt_path and, in a job of SLURM,
+    what Lightning left in the output folder when it requeued the job.
+    """
+    found = [] if ckpt_path is None else [Path(ckpt_path)]
+    if SLURMEnvironment.detect():
+        found += output_dir.glob("hpc_ckpt_*.ckpt")
+    if len(found) < 2:
+        return str(found[0]) if found else None
+    return str(max(found, key=lambda path: path.stat().st_mtime_ns))
+
+
+def check_resumable(path: str, checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless a run with this config can go on from a checkpoint.
 
     What decides the weights must be as it was: the same parts, seed and length. The data may have
-    moved.
+    moved. Where only the test is left, the run must be resumed in its own folder.
+
+    Args:
+        path: Of the checkpoint.
+        checkpoint: What it holds.
+        config: Of the run.
     """
-    checkpoint = read_checkpoint(path)
+    if not checkpoint.keys() >= TRAINING_STATE:
+        raise CheckpointError(f"{path} cannot be resumed: it holds weights, but not all the rest")
     before = checkpoint[CONFIG_KEY]
     changes = [
         f"{name}={old} (not {new})"
@@ -120,8 +172,15 @@ def check_resumable(path: str, config: Mapping[str, Any]) -> None:
             f"{path} was trained otherwise; resume it with {', '.join(changes[:5])}"
         )
     max_epochs = config["trainer"]["max_epochs"]
-    if max_epochs is not None and 0 <= max_epochs <= checkpoint["epoch"] + 1:
-        raise CheckpointError(f"{path} is of a finished run: python -m src.evaluate tests it")
+    ended = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+    epochs = checkpoint["epoch"] + int(ended or max_epochs == 0)
+    if max_epochs is not None and 0 <= max_epochs <= epochs:
+        run = Path(path).absolute().parent.parent
+        if run != Path(config["output_dir"]).absolute():
+            raise CheckpointError(
+                f"{path} is of a finished run: python -m src.evaluate tests it, or hydra.run.dir="
+                f"{run} ends the run if it was stopped in its test"
+            )
 
 
 def _differences(
