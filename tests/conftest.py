@@ -88,6 +88,10 @@ def write_idx_files(root: Path, name: str, zipped: bool, train: int = 60, test: 
             path.write_bytes(gzip.compress(data) if zipped else data)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=4, help="how often a training is killed")
+
+
 @pytest.fixture(autouse=True)
 def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative outputs of a command go nowhere else."""
