@@ -1,5 +1,6 @@
 """From a config to a trained and tested model."""
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ from src.checkpoints import (
 from src.data.images import ImageSet
 from src.instantiate import instantiate
 from src.results import print_results, write_metrics, write_whole
+
+LOST = "(?i)connection (closed|reset|refused)|broken pipe|timed out|nccl"  # said by gloo and NCCL
 
 
 def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
@@ -76,8 +79,12 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
     except SIGTERMException:  # says nothing, and would end with status 0
         wandb.finish(exit_code=1)
         sys.exit(f"stopped by SIGTERM{_how_to_go_on(output_dir)}")
-    except BaseException:
+    except BaseException as error:
         wandb.finish(exit_code=1)
+        if trainer.world_size > 1 and re.search(LOST, str(error)):
+            raise ConnectionError(
+                f"another process of this run was lost{_how_to_go_on(output_dir)}"
+            ) from error
         raise
     wandb.finish()  # else the next job of a sweep would write into this run
 

@@ -36,9 +36,10 @@ class StopBetweenSteps(Callback):
                 signal.signal(number, self._note)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self._answer(trainer)
+        if not trainer.is_last_batch:  # after which validation must not be missed
+            self._answer(trainer)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._answer(trainer)
 
     def on_test_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
