@@ -62,7 +62,8 @@ def assert_same_metrics(first: Run, second: Run) -> None:
 
 
 def history(run: Path) -> tuple[set[str], dict[int, dict[str, Any]]]:
-    """Ids of the W&B runs in a folder, and what was logged at every step, without times."""
+    """Ids of the W&B runs in a folder, and what was logged at every step, without times
+    and names of files."""
     ids, rows = set(), {}
     for folder in sorted((run / "wandb").glob("offline-run-*")):
         for record in wandb_records(folder):
@@ -70,9 +71,10 @@ def history(run: Path) -> tuple[set[str], dict[int, dict[str, Any]]]:
                 ids.add(record["run"]["run_id"])
             if record["type"] == "history":
                 item = record["history"]["item"]
-                kept = {key: value for key, value in item.items() if "_" not in key[:1]}
                 rows[item["_step"]] = {
-                    key: value for key, value in kept.items() if not key.startswith("report/")
+                    key: value
+                    for key, value in item.items()
+                    if not key.startswith("_") and not isinstance(value, str)
                 }
     return ids, rows
 
@@ -268,10 +270,9 @@ def make_checkpoint(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("step", [4, -1])
-@pytest.mark.parametrize("rank", [0, 1])
-def test_all_processes_end_when_one_diverges(rank: int, step: int, tmp_path: Path) -> None:
+def test_all_processes_end_when_one_diverges(step: int, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(run, "logger=none", *TWO_PROCESSES, *spoil(rank, step), *SHORT)
+    process = start(run, "logger=none", *TWO_PROCESSES, *spoil(1, step), *SHORT)
     _, said = process.communicate(timeout=120)
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     assert process.returncode == 1
