@@ -2,14 +2,13 @@
 
 import inspect
 
-import hydra.utils
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from src.data.images import ImageSet
 from src.data.normalize import Normalize
-from src.instantiate import check_values, instantiate
+from src.instantiate import check_values, find_target, instantiate
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule, number_of_logits
 
@@ -59,7 +58,7 @@ def build_loss(config: DictConfig, **sizes: int) -> nn.Module:
         config: Of the loss.
         sizes: Of the data and the model, by the name of the argument.
     """
-    takes = inspect.signature(hydra.utils.get_object(config["_target_"])).parameters
+    takes = inspect.signature(find_target(config)).parameters
     open_sizes = {name: sizes[name] for name in sizes if name in takes and name not in config}
     return instantiate(config, **open_sizes)
 

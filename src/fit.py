@@ -36,7 +36,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> None:
     resumed = find_resumed(config.ckpt_path, output_dir)
     before = {} if resumed is None else read_checkpoint(resumed)
     _name_wandb_run(config, before)
-    if "model" in config.encoder and Path(config.encoder.model).is_dir():
+    if "model" in config.encoder and Path(str(config.encoder.model)).is_dir():
         # Named in full, so that the checkpoint is read from any other folder.
         config.encoder.model = str(Path(config.encoder.model).absolute())
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]

@@ -1,15 +1,30 @@
 """Train a model: `python -m src.train`, then `key=value` for anything in conf/train.yaml."""
 
+from typing import Any
+
 from omegaconf import DictConfig
 
 from src.cli import command
-from src.instantiate import instantiate
+from src.instantiate import ConfigError, check_value, instantiate
+
+PLAIN: dict[Any, Any] = {
+    "name": str,
+    "ckpt_path": str | None,
+    "test": bool,
+    "data_dir": str,
+    "output_dir": str,
+}
 
 
 def train(config: DictConfig) -> None:
     """Load the images, then fit and test."""
     if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, not {config.seed!r}")
+    for key, value in config.items():
+        if key in PLAIN:
+            check_value(str(key), value, PLAIN[key])
+        elif key != "seed" and not isinstance(value, DictConfig):
+            raise ConfigError(f"{key} must be a group of keys, not {value!r}")
     image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
     from src.fit import fit_and_test

@@ -82,6 +82,7 @@ def history(run: Path) -> tuple[set[str], dict[int, dict[str, Any]]]:
 def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "src.train", f"hydra.run.dir={folder}", *arguments]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment.pop("WANDB_SERVICE", None)  # that of this process would outlive a killed run
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -201,22 +202,29 @@ def readable(folder: Path) -> None:
 
 def kill(folder: Path, arguments: list[str], moment: str, delay: float) -> bool:
     """Start a run, or go on with it, and kill it; return whether it was writing a checkpoint."""
-    last, checkpoints = folder / "checkpoints" / "last.ckpt", folder / "checkpoints"
-    before = last.stat().st_mtime_ns if last.exists() else None
+    begin = time.time_ns()
+
+    def written(pattern: str) -> bool:
+        try:
+            files = (folder / "checkpoints").glob(pattern)
+            return any(path.stat().st_mtime_ns > begin for path in files)
+        except FileNotFoundError:  # renamed meanwhile
+            return False
+
     process = start(folder, *arguments)
     if moment == "writing":
-        wait_for(lambda: any(checkpoints.glob("*.partial")), process)
+        wait_for(lambda: written("*.partial"), process)
     else:
         if moment == "training":
-            wait_for(lambda: last.exists() and last.stat().st_mtime_ns != before, process)
+            wait_for(lambda: written("last.ckpt"), process)
         time.sleep(delay)
     process.kill()
     assert process.wait() == -signal.SIGKILL, process.communicate()[1]
-    return any(checkpoints.glob("*.partial"))
+    return written("*.partial")
 
 
 def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
-    tmp_path: Path, pytestconfig: pytest.Config, record_property: Callable[[str, object], None]
+    tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     kills: int = pytestconfig.getoption("kills")
     epochs = f"trainer.max_epochs={EPOCHS_A_KILL * kills}"
@@ -231,7 +239,7 @@ def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
         in_writing += kill(run, [epochs, *resume], moment, delay)
         for path in (run / "checkpoints").glob("*.ckpt"):
             torch.load(path, weights_only=True)
-    assert in_writing > 0
+    assert in_writing >= kills // 4
     resumed = train(run, epochs, f"ckpt_path={last}")
     assert_same_weights(whole.checkpoint, resumed.checkpoint)
     best = [one.folder / "checkpoints" / "best.ckpt" for one in (whole, resumed)]
@@ -241,7 +249,6 @@ def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
     ids, rows = history(run)
     assert len(ids) == 1
     assert rows == history(whole.folder)[1]
-    record_property("killed while a checkpoint was written", in_writing)
 
 
 # Divergence
