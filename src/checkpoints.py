@@ -1,11 +1,11 @@
 """Checkpoints: the config inside, written whole or not at all, read without running anything."""
 
 import os
-import pickle
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytorch_lightning as pl
 import torch
@@ -13,6 +13,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from lightning_fabric.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from src.build import build_data, build_module
 from src.instantiate import instantiate
@@ -41,6 +42,8 @@ INDIFFERENT = (
 )
 
 
+MINTERMS = "subspaces.minterms"
+UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
 TRAINING_STATE = {"loops", "epoch", "optimizer_states", "lr_schedulers"}
 
 
@@ -128,7 +131,7 @@ def load_checkpoint(
         config.dataset.root = data_dir
     image_set = instantiate(config.dataset)
     state = checkpoint["state_dict"]
-    module = build_module(config, image_set, state["subspaces.minterms"], from_checkpoint=True)
+    module = build_module(config, image_set, state[MINTERMS], from_checkpoint=True)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -204,20 +207,26 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"no checkpoint at {path}; runs leave theirs in <run>/checkpoints/")
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        with ZipFile(file) as archive:
+            damaged = archive.testzip()  # torch does not look at the checksums that it writes
+        content = None if damaged else torch.load(file, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as tensors and plain values: it is damaged or no checkpoint"
-        ) from error
-    if not isinstance(checkpoint, dict) or not {CONFIG_KEY, "state_dict"} <= checkpoint.keys():
+    except Exception as error:  # what a damaged pickle raises can be anything
+        raise CheckpointError(f"{path} {UNREADABLE}") from error
+    if damaged:
+        raise CheckpointError(f"{path} {UNREADABLE}")
+    checkpoint: dict[str, Any] = content if isinstance(content, dict) else {}
+    config, state = checkpoint.get(CONFIG_KEY), checkpoint.get("state_dict")
+    if not isinstance(config, dict) or not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no config")
-    missing = [part for part in PARTS if part not in checkpoint[CONFIG_KEY]]
+    missing = [part for part in PARTS if not isinstance(config.get(part), dict)]
     if missing:
         raise CheckpointError(
             f"{path} was written by another version of this project: its config has no {missing[0]}"
         )
+    if not isinstance(state.get(MINTERMS), Tensor):
+        raise CheckpointError(f"{path} is no checkpoint of this project: it holds no minterms")
     return checkpoint
 
 

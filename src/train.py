@@ -24,7 +24,7 @@ def train(config: DictConfig) -> None:
         if key in PLAIN:
             check_value(str(key), value, PLAIN[key])
         elif key != "seed" and not isinstance(value, DictConfig):
-            raise ConfigError(f"{key} must be a group of keys, not {value!r}")
+            raise ConfigError(f"{key!s} must be a group of keys, not {value!r}")
     image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
     from src.fit import fit_and_test
