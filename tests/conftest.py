@@ -90,6 +90,8 @@ def write_idx_files(root: Path, name: str, zipped: bool, train: int = 60, test: 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=4, help="how often a training is killed")
+    parser.addoption("--queries", type=int, default=1000, help="how many random ones are read")
+    parser.addoption("--overrides", type=int, default=60, help="how many runs have random ones")
 
 
 @pytest.fixture(autouse=True)

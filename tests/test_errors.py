@@ -318,11 +318,6 @@ BAD_INPUTS = {
     ),
     "subspaces from no images": ("train", ["loader.fit_images=0"], "fit_images must be at least 1"),
     # Places that cannot be written, or vanish
-    "disk full at a checkpoint": (
-        "train",
-        ["hydra.run.dir=full", "debug=fast"],
-        "No space left on device",
-    ),
     "file in the place of the run": ("train", ["hydra.run.dir=file"], "File exists: 'file'"),
     "file in the place of the output": ("train", ["output_dir=file"], "file"),
     "file in the place of checkpoints": (
@@ -359,12 +354,12 @@ BAD_INPUTS = {
     "data vanished before the test": (
         "evaluate",
         ["ckpt_path=vanished.ckpt"],
-        "no train-images-idx3-ubyte",
+        "no MNIST in nowhere/MNIST/raw",
     ),
     "data vanished before a resumption": (
         "train",
         ["dataset=mnist", "data_dir=nowhere", "ckpt_path=vanished.ckpt"],
-        "no train-images-idx3-ubyte",
+        "no MNIST in nowhere/MNIST/raw",
     ),
     # Checkpoints
     "resume from one flipped bit": ("train", ["ckpt_path=flipped.ckpt"], "it is damaged"),
@@ -393,9 +388,10 @@ BAD_INPUTS = {
     "target that is a module": ("train", ["dataset._target_=torch"], "dataset._target_"),
     "target nowhere": ("train", ["loss._target_=nowhere.Loss"], "loss._target_: Error loading"),
     "callback out of nothing": ("train", ["callbacks.stop=null"], "must hold the _target_ to call"),
-    "group out of a number": ("train", ["++loader=3"], "loader must be a group of keys, not 3"),
+    "group out of a list": ("train", ["debug=[]", "optimizer=[1]"], "optimizer"),
+    "key of all parts out of a number": ("train", ["~protocol", "+protocol=3"], "protocol"),
     "missing argument": ("train", ["~dataset.split_seed"], "dataset.split_seed is missing"),
-    "checkpoint path of a number": ("train", ["++ckpt_path=0"], "no checkpoint at 0"),
+    "checkpoint path of a number": ("train", ["++ckpt_path=0"], "ckpt_path must be text or null"),
     "test neither true nor false": ("train", ["test=often"], "test must be true or false"),
     "name out of a list": ("train", ["name=[a]"], "name must be text, not "),
     "file name of groups": (
@@ -419,16 +415,15 @@ class Payload:
 
 
 def make_bad_places() -> None:
-    """Folders in which something is in the way, or full: what /dev/full is asked to hold."""
+    """Folders in which something is in the way, or what is written goes to a full device."""
     Path("file").write_text("in the way")
     for name, blocked in (("nocheckpoints", "checkpoints"), ("noreport", "report")):
         Path(name).mkdir()
         (Path(name) / blocked).write_text("in the way")
     for name in ("nometrics/metrics.json", "noconfig/config.yaml", "nolast/checkpoints/last.ckpt"):
         Path(name, "in the way").mkdir(parents=True)
-    for name in ("full/checkpoints/last.partial", "fullresults/retrieval.csv"):
-        Path(name).parent.mkdir(parents=True)
-        Path(name).symlink_to("/dev/full")
+    Path("fullresults").mkdir()
+    Path("fullresults/retrieval.csv").symlink_to("/dev/full")
     Path("damaged").mkdir()
     Path("damaged/image.png").write_bytes(b"no image")
 
@@ -455,7 +450,8 @@ def write_bad_checkpoints(good: Path) -> None:
     Path("empty.ckpt").touch()
     checkpoint = torch.load(good, weights_only=True)
     config, state = checkpoint["config"], checkpoint["state_dict"]
-    mnist = {"_target_": "src.data.mnist.MNIST", "root": "nowhere", "split_seed": 0}
+    mnist = {"_target_": "src.data.mnist.Mnist", "root": "nowhere", "validate_on": "held_out"}
+    mnist |= {"validation": 5000, "split_seed": 0}
     others = {
         "number": {"config": 3},
         "part": {"config": config | {"loss": "nuclear"}},

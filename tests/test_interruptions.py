@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -249,6 +250,27 @@ def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
     ids, rows = history(run)
     assert len(ids) == 1
     assert rows == history(whole.folder)[1]
+
+
+# A full disk
+
+
+def test_full_disk_ends_the_run_and_loses_no_checkpoint(trained_run: Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stopped = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, 30))
+    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))  # smaller than a checkpoint
+    try:
+        full = run_command("train", "logger=none", *SHORT, *go_on(stopped.message))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert full.status == 1
+    assert full.message.startswith("error: [Errno 27] File too large")
+    assert len(full.message.splitlines()) == 1
+    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
+    resumed = train(run, *go_on(stopped.message))
+    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
 
 
 # Divergence
