@@ -390,6 +390,11 @@ BAD_INPUTS = {
     "callback out of nothing": ("train", ["callbacks.stop=null"], "must hold the _target_ to call"),
     "group out of a list": ("train", ["debug=[]", "optimizer=[1]"], "optimizer"),
     "key of all parts out of a number": ("train", ["~protocol", "+protocol=3"], "protocol"),
+    "missing argument of an optimizer": (
+        "train",
+        ["~optimizer.weight_decay"],
+        "optimizer: missing a required argument: 'weight_decay'",
+    ),
     "missing argument": ("train", ["~dataset.split_seed"], "dataset.split_seed is missing"),
     "checkpoint path of a number": ("train", ["++ckpt_path=0"], "ckpt_path must be text or null"),
     "test neither true nor false": ("train", ["test=often"], "test must be true or false"),
@@ -450,8 +455,13 @@ def write_bad_checkpoints(good: Path) -> None:
     Path("empty.ckpt").touch()
     checkpoint = torch.load(good, weights_only=True)
     config, state = checkpoint["config"], checkpoint["state_dict"]
-    mnist = {"_target_": "src.data.mnist.Mnist", "root": "nowhere", "validate_on": "held_out"}
-    mnist |= {"validation": 5000, "split_seed": 0}
+    mnist = {
+        "_target_": "src.data.mnist.Mnist",
+        "root": "nowhere",
+        "validate_on": "held_out",
+        "validation": 5000,
+        "split_seed": 0,
+    }
     others = {
         "number": {"config": 3},
         "part": {"config": config | {"loss": "nuclear"}},
