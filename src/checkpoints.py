@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -84,9 +85,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> None:
         partial = Path(path).with_suffix(PARTIAL)
         partial.parent.mkdir(parents=True, exist_ok=True)
+        content = BytesIO()  # torch would hide what the disk says
+        torch.save(checkpoint, content)
         try:
             with partial.open("wb") as file:
-                torch.save(checkpoint, file)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
