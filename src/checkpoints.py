@@ -22,7 +22,10 @@ from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 
 CONFIG_KEY = "config"
+MINTERMS = "subspaces.minterms"
 PARTIAL = ".partial"
+UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
+TRAINING_STATE = {"loops", "epoch", "optimizer_states", "lr_schedulers"}
 ALLOWED_MODULES = ("src.", "torch.nn")
 PARTS = ("dataset", "loader", "encoder", "loss", "optimizer", "module")
 DECISIVE = (
@@ -41,11 +44,6 @@ INDIFFERENT = (
     "dataset.cache",
     "encoder.weights",
 )
-
-
-MINTERMS = "subspaces.minterms"
-UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
-TRAINING_STATE = {"loops", "epoch", "optimizer_states", "lr_schedulers"}
 
 
 class CheckpointError(ValueError):
