@@ -2,16 +2,16 @@
 
 import inspect
 
-import hydra.utils
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from src.data.images import ImageSet
 from src.data.normalize import Normalize
-from src.instantiate import check_values, instantiate
+from src.instantiate import ConfigError, check_values, find_target, instantiate
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule, number_of_logits
+from src.optimizers import OptimizerFactory
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -43,7 +43,7 @@ def build_module(
         config.module,
         encoder=encoder,
         loss=build_loss(config.loss, embedding_dim=embedding_dim, num_classes=len(minterms)),
-        optimizer=instantiate(config.optimizer),
+        optimizer=build_optimizer(config.optimizer),
         normalize=Normalize(*(encoder.normalization or (image_set.mean, image_set.std))),
         **changes,
         literals=image_set.literals,
@@ -59,9 +59,19 @@ def build_loss(config: DictConfig, **sizes: int) -> nn.Module:
         config: Of the loss.
         sizes: Of the data and the model, by the name of the argument.
     """
-    takes = inspect.signature(hydra.utils.get_object(config["_target_"])).parameters
+    takes = inspect.signature(find_target(config)).parameters
     open_sizes = {name: sizes[name] for name in sizes if name in takes and name not in config}
     return instantiate(config, **open_sizes)
+
+
+def build_optimizer(config: DictConfig) -> OptimizerFactory:
+    """Compose what makes an optimizer for parameters and a number of steps."""
+    factory = instantiate(config)
+    try:
+        inspect.signature(factory).bind([], 1)
+    except TypeError as error:
+        raise ConfigError(f"optimizer: {error}") from error
+    return factory
 
 
 def describe_run(

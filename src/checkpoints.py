@@ -1,16 +1,20 @@
 """Checkpoints: the config inside, written whole or not at all, read without running anything."""
 
-import pickle
+import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from src.build import build_data, build_module
 from src.instantiate import instantiate
@@ -18,6 +22,10 @@ from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 
 CONFIG_KEY = "config"
+MINTERMS = "subspaces.minterms"
+PARTIAL = ".partial"
+UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
+TRAINING_STATE = {"loops", "epoch", "optimizer_states", "lr_schedulers"}
 ALLOWED_MODULES = ("src.", "torch.nn")
 PARTS = ("dataset", "loader", "encoder", "loss", "optimizer", "module")
 DECISIVE = (
@@ -43,7 +51,8 @@ class CheckpointError(ValueError):
 
 
 class SaveConfig(Callback):
-    """Store a resolved config of plain values, from which the model can be built again.
+    """Store a resolved config of plain values, from which the model can be built again; the latest
+    metrics; and whether the subspaces were fitted on embeddings of these weights.
 
     Args:
         config: Nested dictionaries and lists of plain values.
@@ -51,11 +60,19 @@ class SaveConfig(Callback):
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
+        self._validated_step = -1
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated_step = trainer.global_step
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint[CONFIG_KEY] = self.config
+        checkpoint["metrics"] = {
+            name: float(value) for name, value in trainer.callback_metrics.items()
+        }
+        checkpoint["validated"] = self._validated_step == trainer.global_step
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -64,9 +81,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        partial = Path(path).with_suffix(".partial")
-        super().save_checkpoint(checkpoint, partial, storage_options)
-        partial.replace(path)
+        partial = Path(path).with_suffix(PARTIAL)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        content = BytesIO()  # torch would hide what the disk says
+        torch.save(checkpoint, content)
+        try:
+            with partial.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def remove_partial(output_dir: Path) -> None:
+    """Remove what a killed run was writing when it was killed."""
+    for pattern in (f"checkpoints/*{PARTIAL}", f"hpc_ckpt_*{PARTIAL}"):
+        for partial in output_dir.glob(pattern):
+            partial.unlink()
 
 
 def load_checkpoint(
@@ -85,6 +118,11 @@ def load_checkpoint(
         CheckpointError: If the file is missing, unreadable or not a checkpoint of this project.
     """
     checkpoint = read_checkpoint(path)
+    if not checkpoint.get("validated", True):
+        raise CheckpointError(
+            f"{path} is of a run stopped between validations, and its subspaces belong to other "
+            "weights: resume it, or take last.ckpt"
+        )
     config = OmegaConf.create(checkpoint[CONFIG_KEY])
     for part in PARTS:
         for target in _targets(config[part]):
@@ -94,7 +132,7 @@ def load_checkpoint(
         config.dataset.root = data_dir
     image_set = instantiate(config.dataset)
     state = checkpoint["state_dict"]
-    module = build_module(config, image_set, state["subspaces.minterms"], from_checkpoint=True)
+    module = build_module(config, image_set, state[MINTERMS], from_checkpoint=True)
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -102,13 +140,31 @@ def load_checkpoint(
     return config, build_data(config, image_set), module.eval()
 
 
-def check_resumable(path: str, config: Mapping[str, Any]) -> None:
+def find_resumed(ckpt_path: str | None, output_dir: Path) -> str | None:
+    """The checkpoint that a run goes on from: what is newest, of ckpt_path and, in a job of SLURM,
+    what Lightning left in the output folder when it requeued the job.
+    """
+    found = [] if ckpt_path is None else [Path(ckpt_path)]
+    if SLURMEnvironment.detect():
+        found += output_dir.glob("hpc_ckpt_*.ckpt")
+    if len(found) < 2:
+        return str(found[0]) if found else None
+    return str(max(found, key=lambda path: path.stat().st_mtime_ns))
+
+
+def check_resumable(path: str, checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless a run with this config can go on from a checkpoint.
 
     What decides the weights must be as it was: the same parts, seed and length. The data may have
-    moved.
+    moved. Where only the test is left, the run must be resumed in its own folder.
+
+    Args:
+        path: Of the checkpoint.
+        checkpoint: What it holds.
+        config: Of the run.
     """
-    checkpoint = read_checkpoint(path)
+    if not checkpoint.keys() >= TRAINING_STATE:
+        raise CheckpointError(f"{path} cannot be resumed: it holds weights, but not all the rest")
     before = checkpoint[CONFIG_KEY]
     changes = _decisive_changes(before, config)
     if changes:
@@ -116,8 +172,15 @@ def check_resumable(path: str, config: Mapping[str, Any]) -> None:
             f"{path} was trained otherwise; resume it with {', '.join(changes[:5])}"
         )
     max_epochs = config["trainer"]["max_epochs"]
-    if max_epochs is not None and 0 <= max_epochs <= checkpoint["epoch"] + 1:
-        raise CheckpointError(f"{path} is of a finished run: python -m src.evaluate tests it")
+    ended = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+    epochs = checkpoint["epoch"] + int(ended or max_epochs == 0)
+    if max_epochs is not None and 0 <= max_epochs <= epochs:
+        run = Path(path).absolute().parent.parent
+        if run != Path(config["output_dir"]).absolute():
+            raise CheckpointError(
+                f"{path} is of a finished run: python -m src.evaluate tests it, or hydra.run.dir="
+                f"{run} ends the run if it was stopped in its test"
+            )
 
 
 def find_finished(output_dir: Path, config: Mapping[str, Any]) -> bool:
@@ -173,20 +236,26 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"no checkpoint at {path}; runs leave theirs in <run>/checkpoints/")
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        with ZipFile(file) as archive:
+            damaged = archive.testzip()  # torch does not look at the checksums that it writes
+        content = None if damaged else torch.load(file, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
-    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as tensors and plain values: it is damaged or no checkpoint"
-        ) from error
-    if not isinstance(checkpoint, dict) or not {CONFIG_KEY, "state_dict"} <= checkpoint.keys():
+    except Exception as error:  # what a damaged pickle raises can be anything
+        raise CheckpointError(f"{path} {UNREADABLE}") from error
+    if damaged:
+        raise CheckpointError(f"{path} {UNREADABLE}")
+    checkpoint: dict[str, Any] = content if isinstance(content, dict) else {}
+    config, state = checkpoint.get(CONFIG_KEY), checkpoint.get("state_dict")
+    if not isinstance(config, dict) or not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no config")
-    missing = [part for part in PARTS if part not in checkpoint[CONFIG_KEY]]
+    missing = [part for part in PARTS if not isinstance(config.get(part), dict)]
     if missing:
         raise CheckpointError(
             f"{path} was written by another version of this project: its config has no {missing[0]}"
         )
+    if not isinstance(state.get(MINTERMS), Tensor):
+        raise CheckpointError(f"{path} is no checkpoint of this project: it holds no minterms")
     return checkpoint
 
 

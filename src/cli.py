@@ -41,6 +41,7 @@ USER_ERRORS = (
     HydraException,
     OmegaConfBaseException,
 )
+HINT = "\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
 LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
 
 # Overrides that a name has anyway, or that do not change what a run finds.
@@ -156,7 +157,7 @@ def describe_error(error: BaseException) -> str:
     message = " ".join(str(error).split("See https")[0].split("Config search path")[0].split())
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
-    return f"{type(error).__name__}: {message}\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
+    return f"{type(error).__name__}: {message}{HINT}"
 
 
 def _describe_instantiation(error: InstantiationException) -> str:
@@ -167,7 +168,8 @@ def _describe_instantiation(error: InstantiationException) -> str:
     if isinstance(cause, InstantiationException):
         return " ".join(str(cause).split())
     group = re.search(r"full_key: (\S+)", str(error))
-    return (f"{group[1]}: " if group else "") + describe_error(cause)
+    # A value that a class does not take is the user's, whatever the class raises.
+    return (f"{group[1]}: " if group else "") + describe_error(cause).split(HINT)[0]
 
 
 def _find_unknown_key(error: BaseException) -> ConfigKeyError | ConfigAttributeError | None:

@@ -1,6 +1,9 @@
 """From a config to a trained and tested model."""
 
+import re
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +13,42 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from wandb.sdk.lib.runid import generate_id
 
 from src.build import build_data, build_module, describe_run
-from src.checkpoints import SaveConfig, check_resumable, read_checkpoint
+from src.checkpoints import (
+    SaveConfig,
+    check_resumable,
+    find_newest,
+    find_resumed,
+    read_checkpoint,
+    remove_partial,
+)
 from src.data.images import ImageSet
 from src.instantiate import instantiate
-from src.results import print_results, write_metrics
+from src.results import print_results, write_metrics, write_whole
 from src.run_page import write_run_page
+
+LOST = "(?i)connection (closed|reset|refused)|broken pipe|timed out|nccl"  # said by gloo and NCCL
 
 
 def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
     """Fit, then test the last checkpoint; write down what came out, and return it."""
     output_dir = Path(config.output_dir)
-    if "model" in config.encoder and Path(config.encoder.model).is_dir():
+    resumed = find_resumed(config.ckpt_path, output_dir)
+    before = {} if resumed is None else read_checkpoint(resumed)
+    _name_wandb_run(config, before)
+    if "model" in config.encoder and Path(str(config.encoder.model)).is_dir():
         # Named in full, so that the checkpoint is read from any other folder.
         config.encoder.model = str(Path(config.encoder.model).absolute())
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    if config.ckpt_path is not None:
-        check_resumable(config.ckpt_path, plain)
+    if resumed is not None:
+        check_resumable(resumed, before, plain)
 
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config, image_set)
     data.train_dataloader()  # say now, not after the model is built, if batches do not fit
-    module = build_module(
-        config, image_set, data.minterms, from_checkpoint=config.ckpt_path is not None
-    )
+    module = build_module(config, image_set, data.minterms, from_checkpoint=resumed is not None)
     callbacks = [instantiate(callback) for callback in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
     trainer: pl.Trainer = instantiate(
@@ -49,26 +63,30 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
     try:
         if trainer.is_global_zero:
             output_dir.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(config, output_dir / "config.yaml", resolve=True)
+            remove_partial(output_dir)
+            write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         for run_logger in trainer.loggers:
             run_logger.log_hyperparams(plain)
         if trainer.max_epochs == 0:  # the encoder stays as it is; subspaces are fitted all the same
             trainer.validate(module, data, verbose=False)
             trainer.save_checkpoint(last)
         else:
-            trainer.fit(module, data, ckpt_path=config.ckpt_path)
-        metrics = dict(trainer.callback_metrics)
+            trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
+        metrics = before.get("metrics", {}) | trainer.callback_metrics
         if config.test:
             if not last.exists():
                 raise ValueError(f"training ended before its first validation: there is no {last}")
-            trainer.test(module, data, ckpt_path=last, verbose=False)
+            trainer.test(module, data, ckpt_path=last, weights_only=True, verbose=False)
             metrics |= trainer.callback_metrics
     except SIGTERMException:  # says nothing, and would end with status 0
         wandb.finish(exit_code=1)
-        go_on = f": go on with ckpt_path={last}" if last.exists() else ""
-        sys.exit(f"stopped by SIGTERM{go_on}")
-    except BaseException:
+        sys.exit(f"stopped by SIGTERM{_how_to_go_on(output_dir)}")
+    except BaseException as error:
         wandb.finish(exit_code=1)
+        if trainer.world_size > 1 and re.search(LOST, str(error)):
+            raise ConnectionError(
+                f"another process of this run was lost{_how_to_go_on(output_dir)}"
+            ) from error
         raise
     wandb.finish()  # else the next job of a sweep would write into this run
 
@@ -81,3 +99,16 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         write_run_page(output_dir, plain)
         print_results(results, "test" if config.test else "val", output_dir)
     return results
+
+
+def _name_wandb_run(config: DictConfig, before: Mapping[str, Any]) -> None:
+    """Decide on the id of a W&B run before it starts, so that all its checkpoints hold it."""
+    if "id" in config.logger and config.logger.id is None:
+        logger_before = before.get("config", {}).get("logger", {})
+        config.logger.id = logger_before.get("id") or generate_id()
+
+
+def _how_to_go_on(output_dir: Path) -> str:
+    newest = find_newest(output_dir)
+    arguments = [f"ckpt_path={newest}", f"hydra.run.dir={output_dir}"]
+    return f": go on with {shlex.join(arguments)}" if newest else ""

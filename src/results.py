@@ -16,7 +16,7 @@ def write_metrics(
 ) -> None:
     """Write metrics.json: the metrics, this run's own keys, commit, versions and hardware.
 
-    It is written whole or not at all. NaN, which JSON does not have, becomes null.
+    NaN, which JSON does not have, becomes null.
     """
     path = output_dir / "metrics.json"
     record = dict(metrics) | dict(run) | provenance()
@@ -24,8 +24,13 @@ def write_metrics(
         key: None if isinstance(value, float) and math.isnan(value) else value
         for key, value in sorted(record.items())
     }
+    write_whole(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
+    partial.write_text(text)
     partial.replace(path)
 
 

@@ -72,24 +72,27 @@ def train(folder: Path, *overrides: str) -> Run:
     return Run(folder, config, metrics)
 
 
-def wandb_records(run: Path) -> list[dict]:
-    """Everything in the offline run, as W&B itself reads it back."""
+def wandb_folder(run: Path) -> Path:
     (folder,) = (run / "wandb").glob("offline-run-*")
+    return folder
+
+
+def wandb_records(folder: Path) -> list[dict]:
+    """Everything in an offline run, as W&B itself reads it back."""
     command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [json.loads(line) for line in output.splitlines()]
 
 
 def wandb_history(run: Path) -> list[dict]:
-    return [
-        record["history"]["item"] for record in wandb_records(run) if record["type"] == "history"
-    ]
+    records = wandb_records(wandb_folder(run))
+    return [record["history"]["item"] for record in records if record["type"] == "history"]
 
 
 def wandb_summary(run: Path) -> dict[str, Any]:
     """What W&B shows for the run in a table."""
     values: dict[str, Any] = {}
-    for record in wandb_records(run):
+    for record in wandb_records(wandb_folder(run)):
         values |= record.get("summary", {}).get("update", {})
     return values
 
@@ -112,6 +115,12 @@ def write_idx_files(root: Path, name: str, zipped: bool, train: int = 60, test: 
             data = idx(values)
             path = folder / (f"{file}.gz" if zipped else file)
             path.write_bytes(gzip.compress(data) if zipped else data)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=4, help="how often a training is killed")
+    parser.addoption("--queries", type=int, default=1000, help="how many random ones are read")
+    parser.addoption("--overrides", type=int, default=60, help="how many runs have random ones")
 
 
 @pytest.fixture(autouse=True)

@@ -317,6 +317,93 @@ BAD_INPUTS = {
         "set loader.workers=0",
     ),
     "subspaces from no images": ("train", ["loader.fit_images=0"], "fit_images must be at least 1"),
+    # Places that cannot be written, or vanish
+    "file in the place of the run": ("train", ["hydra.run.dir=file"], "File exists: 'file'"),
+    "file in the place of the output": ("train", ["output_dir=file"], "file"),
+    "file in the place of checkpoints": (
+        "train",
+        ["hydra.run.dir=nocheckpoints", "debug=fast"],
+        "nocheckpoints/checkpoints",
+    ),
+    "file in the place of the report": (
+        "train",
+        ["hydra.run.dir=noreport", "debug=fast"],
+        "noreport/report",
+    ),
+    "folder in the place of metrics": (
+        "train",
+        ["hydra.run.dir=nometrics", "debug=fast"],
+        "Is a directory: ",
+    ),
+    "folder in the place of the config": ("train", ["hydra.run.dir=noconfig"], "Is a directory: "),
+    "folder in the place of last.ckpt": (
+        "train",
+        ["hydra.run.dir=nolast", "debug=fast"],
+        "Is a directory: ",
+    ),
+    "disk full at the results of retrieval": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "hydra.run.dir=fullresults"],
+        "No space left on device",
+    ),
+    "data set in a file": (
+        "train",
+        ["+experiment=celeba_subspace", "data_dir=file"],
+        "file/celeba",
+    ),
+    "data vanished before a resumption": (
+        "train",
+        ["dataset=mnist", "data_dir=nowhere", "ckpt_path={ckpt}"],
+        "no MNIST in nowhere/MNIST/raw",
+    ),
+    # Checkpoints
+    "resume from one flipped bit": ("train", ["ckpt_path=flipped.ckpt"], "it is damaged"),
+    "evaluate one flipped bit": ("evaluate", ["ckpt_path=flipped.ckpt"], "it is damaged"),
+    "evaluate an empty file": ("evaluate", ["ckpt_path=empty.ckpt"], "it is damaged"),
+    "evaluate a config that is a number": (
+        "evaluate",
+        ["ckpt_path=number.ckpt"],
+        "it holds no config",
+    ),
+    "evaluate a part that is text": ("evaluate", ["ckpt_path=part.ckpt"], "its config has no loss"),
+    "evaluate without minterms": ("evaluate", ["ckpt_path=minterms.ckpt"], "it holds no minterms"),
+    "resume from weights alone": (
+        "train",
+        ["ckpt_path=weights.ckpt", SHORT[0]],
+        "it holds weights, but not all the rest",
+    ),
+    "resume from a diverged batch": ("train", ["ckpt_path=batch.ckpt"], "it holds no config"),
+    "gallery of a damaged image": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=damaged"],
+        "is damaged",
+    ),
+    # Found by random overrides
+    "target of no type": ("train", ["loss._target_=0.5"], "loss must hold the _target_ to call"),
+    "target that is a module": ("train", ["dataset._target_=torch"], "dataset._target_"),
+    "target nowhere": ("train", ["loss._target_=nowhere.Loss"], "loss._target_: Error loading"),
+    "callback out of nothing": ("train", ["callbacks.stop=null"], "must hold the _target_ to call"),
+    "group out of a list": ("train", ["debug=[]", "optimizer=[1]"], "optimizer"),
+    "key of all parts out of a number": ("train", ["~protocol", "+protocol=3"], "protocol"),
+    "missing argument of an optimizer": (
+        "train",
+        ["~optimizer.weight_decay"],
+        "optimizer: missing a required argument: 'weight_decay'",
+    ),
+    "missing argument": ("train", ["~dataset.split_seed"], "dataset.split_seed is missing"),
+    "checkpoint path of a number": ("train", ["++ckpt_path=0"], "ckpt_path must be text or null"),
+    "test neither true nor false": ("train", ["test=often"], "test must be true or false"),
+    "name out of a list": ("train", ["name=[a]"], "name must be text, not "),
+    "file name of groups": (
+        "train",
+        ["callbacks.checkpoint_best.filename={{a:1}}"],
+        "callbacks.checkpoint_best.filename must be text or null",
+    ),
+    "folder of a number": (
+        "train",
+        ["callbacks.checkpoint_best.dirpath=1.5"],
+        "callbacks.checkpoint_best.dirpath must be",
+    ),
 }
 
 
@@ -325,6 +412,20 @@ class Payload:
 
     def __reduce__(self) -> tuple:
         return os.mkdir, ("executed",)
+
+
+def make_bad_places() -> None:
+    """Folders in which something is in the way, or what is written goes to a full device."""
+    Path("file").write_text("in the way")
+    for name, blocked in (("nocheckpoints", "checkpoints"), ("noreport", "report")):
+        Path(name).mkdir()
+        (Path(name) / blocked).write_text("in the way")
+    for name in ("nometrics/metrics.json", "noconfig/config.yaml", "nolast/checkpoints/last.ckpt"):
+        Path(name, "in the way").mkdir(parents=True)
+    Path("fullresults").mkdir()
+    Path("fullresults/retrieval.csv").symlink_to("/dev/full")
+    Path("damaged").mkdir()
+    Path("damaged/image.png").write_bytes(b"no image")
 
 
 def write_bad_checkpoints(good: Path) -> None:
@@ -342,6 +443,22 @@ def write_bad_checkpoints(good: Path) -> None:
     disguised = {"_target_": "src.data.mnist.gzip.open", "filename": "executed", "mode": "wb"}
     checkpoint["config"]["encoder"] = disguised
     torch.save(checkpoint, "disguised.ckpt")
+
+    flipped = bytearray(good.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    Path("flipped.ckpt").write_bytes(flipped)
+    Path("empty.ckpt").touch()
+    checkpoint = torch.load(good, weights_only=True)
+    config, state = checkpoint["config"], checkpoint["state_dict"]
+    others = {
+        "number": {"config": 3},
+        "part": {"config": config | {"loss": "nuclear"}},
+        "minterms": {"state_dict": {}},
+    }
+    for name, changes in others.items():
+        torch.save(checkpoint | changes, f"{name}.ckpt")
+    torch.save({"config": config, "state_dict": state}, "weights.ckpt")
+    torch.save({"images": torch.zeros(1), "state_dict": state}, "batch.ckpt")
 
 
 @pytest.fixture(scope="module")
@@ -373,6 +490,7 @@ def test_bad_input_is_answered_in_two_lines_and_harms_nothing(
 ) -> None:
     before = files(trained_run.folder)
     write_bad_checkpoints(trained_run.checkpoint)
+    make_bad_places()
     places = models | {"ckpt": trained_run.checkpoint}
     arguments = [argument.format(**places) for argument in arguments]
     arguments += ["logger=none"] if command == "train" else []

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from conftest import Run, wandb_history, wandb_records, wandb_summary
+from conftest import Run, wandb_folder, wandb_history, wandb_records, wandb_summary
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
@@ -24,7 +24,11 @@ FALLING = (
 
 
 def test_wandb_knows_runs_by_group_tags_and_name(trained_run: Run) -> None:
-    (run,) = (record["run"] for record in wandb_records(trained_run.folder) if "run" in record)
+    (run,) = (
+        record["run"]
+        for record in wandb_records(wandb_folder(trained_run.folder))
+        if "run" in record
+    )
     assert run["run_group"] == "digits_subspace"
     assert run["job_type"] == "train"
     assert run["tags"] == ["digits", "nuclear", "convnet", "clean", "subspaces"]
@@ -43,7 +47,7 @@ def test_a_tag_says_one_thing() -> None:
 def test_metrics_are_drawn_over_epochs_or_steps(trained_run: Run) -> None:
     axes = {
         record["metric"]["name"]: record["metric"].get("step_metric")
-        for record in wandb_records(trained_run.folder)
+        for record in wandb_records(wandb_folder(trained_run.folder))
         if "name" in record.get("metric", {})
     }
     history = wandb_history(trained_run.folder)

@@ -6,6 +6,7 @@ epoch can be repeated or resumed, and more processes see the same batches. They 
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from torch import Tensor
@@ -41,16 +42,23 @@ class EpochSampler(Sampler[Batch]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self.start = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before every epoch."""
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def resume(self, epoch: int, start: int) -> None:
+        """Go on in an epoch of which the first `start` batches were served before."""
+        self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.draw(np.random.default_rng([self.seed, self.epoch])):
+        batches = self.draw(np.random.default_rng([self.seed, self.epoch]))
+        for batch in islice(batches, self.start, None):
             assert len(batch) == self.batch_size
             yield batch[self.rank :: self.world_size].tolist()
 

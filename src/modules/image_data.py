@@ -1,7 +1,8 @@
 """Whole batches of an image set, the same for every number of processes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,6 +15,27 @@ from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, Seque
 from src.subspaces.minterms import distinct_minterms, find_minterms
 
 EVAL_BATCH_SIZE = 512  # of passes without gradients; results do not depend on it
+
+
+class TrainingLoader(DataLoader[ImageBatch]):
+    """Counts the batches of an epoch that were served, whatever workers hold in advance, so that
+    an epoch can go on with the next.
+    """
+
+    sampler: EpochSampler
+    served = 0
+
+    def __iter__(self) -> Iterator[ImageBatch]:  # type: ignore[override]
+        self.served = self.sampler.start
+        for batch in super().__iter__():
+            self.served += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.sampler.epoch, "served": self.served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.sampler.resume(state["epoch"], state["served"])
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -68,6 +90,8 @@ class ImageDataModule(pl.LightningDataModule):
         self.on_device = on_device
         self.seed = seed
         self._moved: dict[str, LabelledImages] = {}
+        self._training: TrainingLoader | None = None
+        self._progress: dict[str, int] = {}
 
     @cached_property
     def splits(self) -> Mapping[str, LabelledImages]:
@@ -82,8 +106,19 @@ class ImageDataModule(pl.LightningDataModule):
         """The minterms of the training split, (M, C), bool."""
         return distinct_minterms(self.splits["train"].labels)
 
-    def train_dataloader(self) -> DataLoader[ImageBatch]:
-        return self._loader(self._split("train"), self._train_sampler())
+    def train_dataloader(self) -> TrainingLoader:
+        loader = TrainingLoader(self._split("train"), **self._batches(self._train_sampler()))
+        if self._progress:
+            loader.load_state_dict(self._progress)
+        self._training = loader
+        return loader
+
+    # Lightning would ask loaders themselves, if it did not build them before it reads a checkpoint.
+    def state_dict(self) -> dict[str, int]:
+        return self._training.state_dict() if self._training else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._progress = state_dict
 
     def val_dataloader(self) -> list[DataLoader[ImageBatch]]:
         """What the subspaces are fitted on, once through, then the validation split."""
@@ -128,18 +163,17 @@ class ImageDataModule(pl.LightningDataModule):
 
     def _pass_over(self, images: LabelledImages) -> DataLoader[ImageBatch]:
         place = self._rank_and_world_size()
-        return self._loader(images, SequentialSampler(len(images), EVAL_BATCH_SIZE, *place))
+        sampler = SequentialSampler(len(images), EVAL_BATCH_SIZE, *place)
+        return DataLoader(images, **self._batches(sampler))
 
-    def _loader(
-        self, images: LabelledImages, sampler: EpochSampler | SequentialSampler
-    ) -> DataLoader[ImageBatch]:
-        return DataLoader(
-            images,
-            sampler=sampler,
-            batch_size=None,  # the sampler yields whole batches
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-        )
+    def _batches(self, sampler: EpochSampler | SequentialSampler) -> dict[str, Any]:
+        """Arguments of a loader that cuts the batches of a sampler, which are whole."""
+        return {
+            "sampler": sampler,
+            "batch_size": None,
+            "num_workers": self.workers,
+            "persistent_workers": self.workers > 0,
+        }
 
     def _rank_and_world_size(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -199,6 +199,13 @@ class SubspaceModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return self.optimizer(self.parameters(), int(self.trainer.estimated_stepping_batches))
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["spectra"] = {stage: values._asdict() for stage, values in self.spectra.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        spectra = checkpoint.get("spectra", {})
+        self.spectra = {stage: Spectrum(**values) for stage, values in spectra.items()}
+
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         try:
             loss = self.batch_loss(batch)

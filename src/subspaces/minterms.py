@@ -82,10 +82,7 @@ class MintermSubspaces(MintermReadout):
 
         Raises:
             ValueError: If a label row is none of the minterms.
-            NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
         """
-        if not torch.isfinite(embeddings).all():
-            raise NonFiniteEmbeddingsError("embeddings to fit subspaces on are NaN or infinite")
         index = find_minterms(labels, self.minterms)
         if (index < 0).any():
             row = labels[index < 0][0].int().tolist()
@@ -101,10 +98,16 @@ class MintermSubspaces(MintermReadout):
         """Set every direction to the top eigenvector of its accumulated moment, and reset.
 
         With `torch.distributed` initialised the moments of all processes are summed first.
+
+        Raises:
+            NonFiniteEmbeddingsError: If embeddings of any process held NaN or infinity. All
+                processes raise it, since such a sum is NaN to all.
         """
         if dist.is_initialized():
             dist.all_reduce(self._moments)
             dist.all_reduce(self._moment_counts)
+        if not torch.isfinite(self._moments).all():
+            raise NonFiniteEmbeddingsError("embeddings to fit subspaces on are NaN or infinite")
         top = torch.linalg.eigh(self._moments).eigenvectors[..., -1]
         self.directions.copy_(top * (self._moment_counts > 0).unsqueeze(-1))
         self.counts.copy_(self._moment_counts)

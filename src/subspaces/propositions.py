@@ -20,6 +20,7 @@ from torch import Tensor
 
 _ALGEBRA = boolean.BooleanAlgebra()
 
+SHOWN = 40  # characters before and behind a mistake
 Value = TypeVar("Value")
 
 
@@ -156,7 +157,7 @@ def _check_syntax(text: str, literals: Sequence[str]) -> None:
             close = get_close_matches(token, literals, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise PropositionError(
-                f"unknown literal {token!r}{hint}; known literals: {', '.join(literals)}"
+                f"unknown literal {_shorten(token)!r}{hint}; known literals: {', '.join(literals)}"
             )
         if kind not in (TOKEN_NOT, TOKEN_LPAR, TOKEN_RPAR):
             operand_expected = is_operator
@@ -177,4 +178,10 @@ def _tokens(text: str) -> Iterator[tuple[int, str, int]]:
 
 
 def _at(text: str, position: int, problem: str) -> str:
-    return f"syntax error in {text!r} at position {position}: {problem}"
+    return f"syntax error in {_shorten(text, position)!r} at position {position}: {problem}"
+
+
+def _shorten(text: str, position: int = 0) -> str:
+    """What is around a position, for a message."""
+    start, end = max(0, position - SHOWN), position + SHOWN
+    return "..." * (start > 0) + text[start:end] + "..." * (end < len(text))

@@ -1,0 +1,341 @@
+"""Runs that are killed, stopped, requeued, lose a process or diverge; and how they go on."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import SHORT, Run, run_command, train, wandb_records
+from omegaconf import OmegaConf
+from PIL import Image
+from test_train import assert_same_weights
+
+from src.checkpoints import load_checkpoint
+
+ROOT = Path(__file__).parent.parent
+STEPS = 9  # in an epoch
+EPOCHS_A_KILL = 3
+TWO_PROCESSES = ["trainer.strategy=ddp", "trainer.devices=2"]
+SLURM = {
+    "SLURM_JOB_ID": "7",
+    "SLURM_JOB_NAME": "train",
+    "SLURM_NTASKS": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+}
+
+
+def send(number: signal.Signals, step: int, name: str = "send") -> list[str]:
+    """Overrides for a signal in the middle of a step."""
+    return [
+        f"+callbacks.{name}._target_=disturbances.SendSignal",
+        f"+callbacks.{name}.number={int(number)}",
+        f"+callbacks.{name}.step={step}",
+    ]
+
+
+def spoil(rank: int, step: int) -> list[str]:
+    """Overrides for weights that become NaN on one process."""
+    return [
+        "+callbacks.spoil._target_=disturbances.SpoilWeights",
+        f"+callbacks.spoil.rank={rank}",
+        f"+callbacks.spoil.step={step}",
+    ]
+
+
+def go_on(message: str) -> list[str]:
+    """The arguments that a stopped run asks to be resumed with."""
+    return message.split("go on with ")[1].split()
+
+
+def assert_same_metrics(first: Run, second: Run) -> None:
+    assert first.metrics == second.metrics
+
+
+def history(run: Path) -> tuple[set[str], dict[int, dict[str, Any]]]:
+    """Ids of the W&B runs in a folder, and what was logged at every step, without times
+    and names of files."""
+    ids, rows = set(), {}
+    for folder in sorted((run / "wandb").glob("offline-run-*")):
+        for record in wandb_records(folder):
+            if record["type"] == "run":
+                ids.add(record["run"]["run_id"])
+            if record["type"] == "history":
+                item = record["history"]["item"]
+                rows[item["_step"]] = {
+                    key: value
+                    for key, value in item.items()
+                    if not key.startswith("_") and not isinstance(value, str)
+                }
+    return ids, rows
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "src.train", f"hydra.run.dir={folder}", *arguments]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment.pop("WANDB_SERVICE", None)  # that of this process would outlive a killed run
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Until a condition holds or the process has ended."""
+    while not condition() and process.poll() is None:
+        time.sleep(0.001)
+
+
+# SIGTERM and SLURM
+
+
+@pytest.mark.parametrize(("step", "workers"), [(30, 0), (30, 2), (35, 0), (106, 0)])
+def test_sigterm_saves_in_mid_epoch_and_the_run_goes_on_exactly(
+    step: int, workers: int, trained_run: Run, tmp_path: Path
+) -> None:
+    run, serve = tmp_path / "run", f"loader.workers={workers}"
+    overrides = [f"hydra.run.dir={run}", serve, *SHORT, *send(signal.SIGTERM, step)]
+    result = run_command("train", *overrides)
+    saved = run / "checkpoints" / "interrupted.ckpt"
+    assert result.status == 1
+    assert result.message == (
+        f"stopped by SIGTERM: go on with ckpt_path={saved} hydra.run.dir={run}"
+    )
+    assert torch.load(saved, weights_only=True)["global_step"] == step + 1
+    assert not (run / "metrics.json").exists()
+
+    resumed = train(run, serve, *go_on(result.message))
+    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
+    assert_same_metrics(trained_run, resumed)
+    ids, rows = history(run)
+    assert len(ids) == 1
+    assert rows == history(trained_run.folder)[1]
+
+
+def test_sigterm_in_the_test_leaves_only_the_test_to_be_done(
+    trained_run: Run, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    result = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, -1))
+    last = run / "checkpoints" / "last.ckpt"
+    assert result.message.startswith(f"stopped by SIGTERM: go on with ckpt_path={last} ")
+    elsewhere = run_command("train", f"ckpt_path={last}", *SHORT)
+    assert f"hydra.run.dir={run} ends the run" in elsewhere.message
+    resumed = train(run, *go_on(result.message))
+    assert_same_metrics(trained_run, resumed)
+    assert history(run)[1] == history(trained_run.folder)[1]
+
+
+def test_checkpoint_of_mid_epoch_answers_no_queries(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run_command("train", f"hydra.run.dir={run}", "logger=none", *send(signal.SIGTERM, STEPS + 3))
+    saved = run / "checkpoints" / "interrupted.ckpt"
+    for command in (["evaluate"], ["retrieve", "query=even"]):
+        result = run_command(*command, f"ckpt_path={saved}")
+        assert "its subspaces belong to other weights: resume it" in result.message
+
+
+def test_resumed_elsewhere_a_run_goes_on_as_the_same_wandb_run_and_a_new_one_does_not(
+    trained_run: Run, tmp_path: Path
+) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    stopped = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, 30))
+    resumed = train(other, go_on(stopped.message)[0])
+    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
+    assert history(other)[0] == history(run)[0] != history(trained_run.folder)[0]
+    assert min(history(other)[1]) == max(history(run)[1]) + 1
+
+
+def test_requeued_slurm_job_goes_on_by_itself(
+    trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{scontrol.parent}:{os.environ['PATH']}")
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    run = tmp_path / "run"
+    job = [f"hydra.run.dir={run}", *SHORT]
+    signals = send(signal.SIGUSR1, 30), send(signal.SIGTERM, 40, "later")
+    assert run_command("train", *job, *signals[0], *signals[1]).status == 1
+    assert (tmp_path / "asked").read_text() == "requeue 7\n"
+    saved = torch.load(run / "hpc_ckpt_1.ckpt", weights_only=True)
+    assert saved["global_step"] == 31
+
+    resumed = train(run)
+    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
+    assert_same_metrics(trained_run, resumed)
+    assert len(history(run)[0]) == 1
+
+
+# SIGKILL
+
+
+def readable(folder: Path) -> None:
+    """Assert that every file that a run writes can be read, whole."""
+    for path in folder.rglob("*"):
+        assert path.suffix != ".partial", path
+        if path.suffix == ".ckpt":
+            torch.load(path, weights_only=True)
+        if path.suffix == ".json":
+            json.loads(path.read_text())
+        if path.suffix == ".yaml" and "wandb" not in path.parts:
+            OmegaConf.load(path)
+        if path.suffix == ".png":
+            Image.open(path).load()
+
+
+def kill(folder: Path, arguments: list[str], moment: str, delay: float) -> bool:
+    """Start a run, or go on with it, and kill it; return whether it was writing a checkpoint."""
+    begin = time.time_ns()
+
+    def written(pattern: str) -> bool:
+        try:
+            files = (folder / "checkpoints").glob(pattern)
+            return any(path.stat().st_mtime_ns > begin for path in files)
+        except FileNotFoundError:  # renamed meanwhile
+            return False
+
+    process = start(folder, *arguments)
+    if moment == "writing":
+        wait_for(lambda: written("*.partial"), process)
+    else:
+        if moment == "training":
+            wait_for(lambda: written("last.ckpt"), process)
+        time.sleep(delay)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, process.communicate()[1]
+    return written("*.partial")
+
+
+def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    kills: int = pytestconfig.getoption("kills")
+    epochs = f"trainer.max_epochs={EPOCHS_A_KILL * kills}"
+    whole, run = train(tmp_path / "whole", epochs), tmp_path / "run"
+    last = run / "checkpoints" / "last.ckpt"
+    generator = random.Random(0)
+    in_writing = 0
+    for number in range(kills):
+        moment = ("writing", "training", "writing", "anywhere")[number % 4]
+        delay = generator.uniform(0, 10 if moment == "anywhere" else 0.5)
+        resume = [f"ckpt_path={last}"] if last.exists() else []
+        in_writing += kill(run, [epochs, *resume], moment, delay)
+        for path in (run / "checkpoints").glob("*.ckpt"):
+            torch.load(path, weights_only=True)
+        if not last.exists():  # nothing to go on from: what comes next is a new W&B run
+            shutil.rmtree(run / "wandb", ignore_errors=True)
+    assert in_writing >= kills // 4
+    resumed = train(run, epochs, f"ckpt_path={last}")
+    assert_same_weights(whole.checkpoint, resumed.checkpoint)
+    best = [one.folder / "checkpoints" / "best.ckpt" for one in (whole, resumed)]
+    assert_same_weights(*best)
+    assert_same_metrics(whole, resumed)
+    readable(run)
+    ids, rows = history(run)
+    assert len(ids) == 1
+    expected = history(whole.folder)[1]
+    # W&B itself loses what it had not written yet.
+    assert all(row == expected[step] for step, row in rows.items())
+    assert max(rows) == max(expected)
+
+
+# A full disk
+
+
+def test_full_disk_ends_the_run_and_loses_no_checkpoint(trained_run: Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    stopped = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, 30))
+    before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))  # smaller than a checkpoint
+    try:
+        full = run_command("train", "logger=none", *SHORT, *go_on(stopped.message))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert full.status == 1
+    assert full.message.startswith("error: [Errno 27] File too large")
+    assert len(full.message.splitlines()) == 1
+    assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
+    resumed = train(run, *go_on(stopped.message))
+    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
+
+
+# Divergence
+
+
+def test_diverging_run_leaves_the_batch_and_the_weights(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    lr = ["optimizer=sgd_step", "optimizer.lr=1e30"]
+    result = run_command("train", f"hydra.run.dir={run}", "logger=none", *lr, *SHORT)
+    saved = run / "diverged_rank0.ckpt"
+    assert result.status == 1
+    assert "epoch 0, step 1, batch 1" in result.message
+    assert result.message.endswith(f"; {saved} holds the batch")
+    content = torch.load(saved, weights_only=True)
+    assert (content["epoch"], content["global_step"]) == (0, 1)
+    _, data, module = load_checkpoint(str(make_checkpoint(tmp_path)), None)
+    second = list(data.train_dataloader())[1]
+    for name, value in second._asdict().items():
+        assert torch.equal(content[name], value), name
+    module.load_state_dict(content["state_dict"])
+    assert not torch.isfinite(module(content["images"])).all()
+
+
+def make_checkpoint(tmp_path: Path) -> Path:
+    return train(tmp_path / "good", "logger=none", "trainer.max_epochs=0").checkpoint
+
+
+@pytest.mark.parametrize("step", [4, -1])
+def test_all_processes_end_when_one_diverges(step: int, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(run, "logger=none", *TWO_PROCESSES, *spoil(1, step), *SHORT)
+    _, said = process.communicate(timeout=120)
+    errors = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert process.returncode == 1
+    assert len(errors) == 2
+    assert all("NaN or infinite" in error for error in errors)
+    assert "Traceback" not in said
+    assert len(list(run.glob("diverged_rank*.ckpt"))) == (2 if step >= 0 else 0)
+
+
+# A lost process
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_losing_a_process_ends_the_others(lost: int, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    last = run / "checkpoints" / "last.ckpt"
+    process = start(run, "logger=none", "trainer.max_epochs=100", *TWO_PROCESSES)
+    wait_for(last.exists, process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (other,) = [int(child) for child in children if b"src.train" in arguments_of(child)]
+    os.kill((process.pid, other)[lost], signal.SIGKILL)
+    _, said = process.communicate(timeout=60)  # ends when both have closed their standard error
+    assert process.returncode == (1 if lost else -signal.SIGKILL)
+    expected = f"error: another process of this run was lost: go on with ckpt_path={last} "
+    assert expected in said
+    assert "Traceback" not in said
+    torch.load(last, weights_only=True)
+
+
+def arguments_of(pid: str) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
