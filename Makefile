@@ -21,8 +21,8 @@ browser: ## Install Chromium, which the page is tried in (Debian, as root)
 run: setup ## Train on handwritten digits, test, and draw the report
 	$(BIN)/python -m src.train
 
-test: setup ## Run the tests
-	$(BIN)/python -m pytest
+test: setup ## Run the tests, as many at once as there are cores, up to four
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
