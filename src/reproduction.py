@@ -88,7 +88,7 @@ class Sweep(NamedTuple):
             *self.overrides,
             "ckpt_path=auto",
             f"group={self.group}",
-            f"hydra.sweep.dir='{self.folder}'",
+            f"hydra.sweep.dir={self.folder}",
             "hydra.sweep.subdir=${hydra:job.override_dirname}",
             f"hydra.job.config.override_dirname.exclude_keys=[{excluded}]",
         ]

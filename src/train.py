@@ -60,7 +60,7 @@ def _go_on(config: DictConfig) -> bool:
     return True
 
 
-main = command("train", text_keys=["ckpt_path"])(train)
+main = command("train", text_keys=["ckpt_path", "hydra.run.dir", "hydra.sweep.dir"])(train)
 
 if __name__ == "__main__":
     main()
