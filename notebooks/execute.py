@@ -3,6 +3,7 @@
 `make notebooks` calls it after `jupytext --sync`.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -30,5 +31,6 @@ def execute(path: Path) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of tqdm, with a path
     for name in sys.argv[1:] or sorted(path.stem for path in HERE.glob("*.ipynb")):
         execute(HERE / f"{name}.ipynb")
