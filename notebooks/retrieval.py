@@ -351,7 +351,7 @@ show_image(picture, misplaced)
 show_minterms(bars, misplaced)
 bars.legend(loc="lower right")
 figure.suptitle(
-    f"{worst.text}: {int(holds.sum())} images answer, the first wrong one has rank {first_wrong + 1}",
+    f"{worst.text}: {int(holds.sum())} images answer, first wrong one at rank {first_wrong + 1}",
     size=11,
 )
 plt.show()
