@@ -28,7 +28,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 sys.path.insert(0, "..")  # notebooks run in their own folder, the project is one above
 
@@ -61,7 +61,7 @@ plt.rcParams |= {"legend.frameon": False}
 # one independent logit for each label.
 
 # %%
-RUNS = Path(mkdtemp())
+folder = TemporaryDirectory()  # gone with the kernel
 SHORT = [
     "logger=none",
     "trainer.max_epochs=15",
@@ -72,12 +72,12 @@ SHORT = [
 
 def train(name: str, *overrides: str) -> Path:
     """Train as on the command line; the checkpoint."""
-    command = [sys.executable, "-m", "src.train", f"hydra.run.dir={RUNS / name}"]
+    command = [sys.executable, "-m", "src.train", f"hydra.run.dir={folder.name}/{name}"]
     run = subprocess.run(
         [*command, *SHORT, *overrides], cwd=CONF_DIR.parent, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
-    return RUNS / name / "checkpoints" / "last.ckpt"
+    return Path(folder.name) / name / "checkpoints" / "last.ckpt"
 
 
 checkpoints = {

@@ -86,6 +86,7 @@ command = [sys.executable, "-m", "src.reproduce", "table=label_coding", "scale=c
 listing = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
 Markdown(f"```\n{listing}```")
 
+
 # %% [markdown]
 # ## What a row says
 #
@@ -199,6 +200,7 @@ axes.set(xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
 if points:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
+
 
 # %% [markdown]
 # ## All tables that are there

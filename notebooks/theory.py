@@ -401,7 +401,8 @@ frame.map(lambda value: "yes" if value else "")
 #   directions. The closed form needs $D \ge r$, so this one was descended.
 #
 # The authors keep literals and draw only as many minterms in a batch as there are labels
-# (`loader.minterms_per_batch=5`), which is full rank within the batch, though not over all batches.
+# (`loader.minterms_per_batch=5`), which has full rank within most batches, though not over all of
+# them.
 
 # %%
 literals = list(DIGITS_WITH)
