@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help setup browser run test lint smoke readme benchmark lock clean
+.PHONY: help setup browser run test lint smoke readme notebooks benchmark lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
@@ -21,7 +21,7 @@ browser: ## Install Chromium, which the page is tried in (Debian, as root)
 run: setup ## Train on handwritten digits, test, and draw the report
 	$(BIN)/python -m src.train
 
-test: setup ## Run the tests, as many at once as there are cores, up to four
+test: setup ## Run the tests and the notebooks, on up to four cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup ## Check style, types and the direction of imports
@@ -29,6 +29,10 @@ lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+notebooks: setup ## Run the notebooks and write their outputs, text and .ipynb alike
+	$(BIN)/jupytext --sync notebooks/*.ipynb
+	$(BIN)/python notebooks/execute.py
 
 smoke: setup ## Make every table of experiments/ at its smallest scale
 	$(BIN)/python -m src.reproduce table=all scale=smoke
