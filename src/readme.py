@@ -61,7 +61,7 @@ def _cell(table: pd.DataFrame, row: pd.Series, column: str) -> str:
     if f"{column} std" not in table or not row[column]:
         return row[column]
     std = row[f"{column} std"]
-    return f"{float(row[column]):.3f}" + (f" ± {float(std):.3f}" if std else "")
+    return f"{float(row[column]):.4f}" + (f" ± {float(std):.4f}" if std else "")
 
 
 def main() -> None:

