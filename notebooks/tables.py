@@ -41,7 +41,6 @@ from src.reproduction import load_experiment, table_names
 
 # %matplotlib inline
 plt.rcParams |= {"figure.dpi": 80, "figure.constrained_layout.use": True}
-pd.set_option("display.max_rows", 200, "display.max_colwidth", 60)
 
 PROJECT = CONF_DIR.parent
 SCALES = ("paper", "cpu", "smoke")
@@ -103,6 +102,9 @@ Markdown(f"```\n{listing}```")
 
 
 # %%
+pd.set_option("display.max_rows", 200, "display.max_colwidth", 60)
+
+
 def read_table(name: str) -> pd.DataFrame:
     """A table with its headings, all digits."""
     return pd.read_csv(found[name] / "table.csv")
@@ -211,11 +213,14 @@ plt.show()
 
 
 # %%
+LARGEST = (1000, 1600)  # pixels of a picture
+
+
 def show_picture(path: Path) -> Image:
     """A figure, smaller than its file."""
     with PIL.Image.open(path) as picture:
         small = picture.convert("RGB")
-    small.thumbnail((1000, 1600))
+    small.thumbnail(LARGEST)
     file = BytesIO()
     small.quantize(dither=PIL.Image.Dither.NONE).save(file, "png", optimize=True)
     return Image(file.getvalue())

@@ -309,16 +309,16 @@ plt.show()
 
 
 # %%
+alphas = 1 - np.logspace(-0.3, -3, 32)
+betas = np.logspace(-3, 0.5, 32)
+
+
 def minterm_directions(embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Unit directions of the minterms of labels (N, C), in their order: (M, D)."""
     subspaces = MintermSubspaces(distinct_minterms(labels), embeddings.shape[1])
     subspaces.update(embeddings, labels)
     subspaces.fit()
     return subspaces.directions
-
-
-alphas = 1 - np.logspace(-0.3, -3, 32)
-betas = np.logspace(-3, 0.5, 32)
 
 
 def over_settings(function: Callable[[float, float], float]) -> np.ndarray:
@@ -572,6 +572,9 @@ plt.show()
 
 
 # %%
+angles = np.linspace(1, 90, 90)
+
+
 def line_at(degrees: float) -> torch.Tensor:
     """The unit vector of the plane at an angle."""
     radians = np.radians(degrees)
@@ -599,7 +602,6 @@ order.text(*(image + torch.tensor([0.02, 0.02])), "$x$", color="tab:red", size=1
 order.set(aspect="equal", title="the order matters", xlim=(-0.4, 1.45), ylim=(-0.25, 1.35))
 order.set_axis_off()
 
-angles = np.linspace(1, 90, 90)
 pairs = [torch.cat([line_at(-angle / 2), line_at(angle / 2)]) for angle in angles]
 eigenvalues = [torch.linalg.eigvalsh(pair.T @ pair).tolist() for pair in pairs]
 spectrum.plot(angles, eigenvalues, color="tab:purple")
@@ -636,6 +638,9 @@ plt.show()
 
 
 # %%
+meaning = ["double negation", "contradiction", "excluded middle", "De Morgan", "absorption"]
+
+
 def tilted(cosine: float, num: int = 4) -> torch.Tensor:
     """Unit directions (num, num) with the same cosine between any two."""
     gram = (1 - cosine) * torch.eye(num) + cosine
@@ -678,7 +683,6 @@ def violations(directions: torch.Tensor) -> dict[str, float]:
     }
 
 
-meaning = ["double negation", "contradiction", "excluded middle", "De Morgan", "absorption"]
 laws = pd.DataFrame(
     {
         f"{np.degrees(np.arccos(cosine)):.0f}° apart": violations(tilted(cosine))
