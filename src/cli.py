@@ -54,9 +54,12 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
     def decorate(task: Callable[[DictConfig], None]) -> Callable[[], None]:
         def main() -> None:
             show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+            composed = False
 
             @wraps(task)
             def guarded(config: DictConfig) -> None:
+                nonlocal composed
+                composed = True
                 if not show_traceback:
                     del os.environ["HYDRA_FULL_ERROR"]  # processes started from here ask anew
                 try:
@@ -81,6 +84,8 @@ def command(config_name: str, text_keys: Iterable[str] = ()) -> Callable[[Any], 
             except Exception as error:
                 if show_traceback:
                     raise
+                if not composed and isinstance(error, TypeError):  # Hydra's, of lists as options
+                    sys.exit(f"error: no config can be composed of these arguments: {error}")
                 sys.exit(f"error: {describe_error(error)}")
 
         return main

@@ -25,6 +25,7 @@ def train(config: DictConfig) -> None:
             check_value(str(key), value, PLAIN[key])
         elif key != "seed" and not isinstance(value, DictConfig):
             raise ConfigError(f"{key!s} must be a group of keys, not {value!r}")
+    check_value("protocol.name", config.protocol.name, str)
     image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
     from src.fit import fit_and_test
