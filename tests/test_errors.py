@@ -386,8 +386,7 @@ BAD_INPUTS = {
     "target that is a module": ("train", ["dataset._target_=torch"], "dataset._target_"),
     "target nowhere": ("train", ["loss._target_=nowhere.Loss"], "loss._target_: Error loading"),
     "callback out of nothing": ("train", ["callbacks.stop=null"], "must hold the _target_ to call"),
-    "group out of a list": ("train", ["debug=[]", "optimizer=[1]"], "optimizer"),
-    "key of all parts out of a number": ("train", ["~protocol", "+protocol=3"], "protocol"),
+    "group out of a number": ("train", ["~protocol", "+protocol=3"], "must be a string or a list"),
     "missing argument of an optimizer": (
         "train",
         ["~optimizer.weight_decay"],
