@@ -66,9 +66,12 @@ def command(
     def decorate(task: Callable[[DictConfig], float | None]) -> Callable[[], None]:
         def main() -> None:
             show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+            composed = False
 
             @wraps(task)
             def guarded(config: DictConfig) -> float | None:
+                nonlocal composed
+                composed = True
                 if not show_traceback:
                     del os.environ["HYDRA_FULL_ERROR"]  # processes started from here ask anew
                 try:
@@ -95,6 +98,8 @@ def command(
             except Exception as error:
                 if show_traceback:
                     raise
+                if not composed and isinstance(error, TypeError):  # Hydra's, of lists as options
+                    sys.exit(f"error: no config can be composed of these arguments: {error}")
                 sys.exit(f"error: {describe_error(error)}")
 
         return main

@@ -64,6 +64,8 @@ def check_values(config: DictConfig) -> None:
     for key, value in config.items():
         name = str(key)
         full_key = config._get_full_key(name)
+        if name in ("_partial_", "_recursive_"):
+            check_value(full_key, value, bool)
         if name.startswith("_") and name.endswith("_"):
             continue
         if name not in parameters and not takes_any:

@@ -7,9 +7,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.cli import command
-from src.instantiate import ConfigError, check_value, instantiate
+from src.instantiate import check_value, instantiate
 
-PLAIN: dict[Any, Any] = {
+PLAIN: dict[str, Any] = {
     "name": str,
     "ckpt_path": str | None,
     "optimized_metric": str | None,
@@ -24,11 +24,9 @@ def train(config: DictConfig) -> float | None:
     """Load the images, then fit and test; return what a search optimizes."""
     if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, not {config.seed!r}")
-    for key, value in config.items():
-        if key in PLAIN:
-            check_value(str(key), value, PLAIN[key])
-        elif key != "seed" and not isinstance(value, DictConfig):
-            raise ConfigError(f"{key!s} must be a group of keys, not {value!r}")
+    for key, hint in PLAIN.items():
+        check_value(key, config[key], hint)
+    check_value("protocol.name", config.protocol.name, str)
     if config.ckpt_path == "auto" and not _go_on(config):
         return None
     image_set = instantiate(config.dataset)

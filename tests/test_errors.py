@@ -379,12 +379,14 @@ BAD_INPUTS = {
         "is damaged",
     ),
     # Found by random overrides
+    "options out of numbers": ("train", ["encoder=[1,2]"], "no config can be composed of these"),
+    "flag of a number": ("train", ["optimizer._partial_=2"], "optimizer._partial_ must be true or"),
+    "protocol named by a list": ("train", ["protocol.name=[1]"], "protocol.name must be text"),
     "target of no type": ("train", ["loss._target_=0.5"], "loss must hold the _target_ to call"),
     "target that is a module": ("train", ["dataset._target_=torch"], "dataset._target_"),
     "target nowhere": ("train", ["loss._target_=nowhere.Loss"], "loss._target_: Error loading"),
     "callback out of nothing": ("train", ["callbacks.stop=null"], "must hold the _target_ to call"),
-    "group out of a list": ("train", ["debug=[]", "optimizer=[1]"], "optimizer"),
-    "key of all parts out of a number": ("train", ["~protocol", "+protocol=3"], "protocol"),
+    "group out of a number": ("train", ["~protocol", "+protocol=3"], "must be a string or a list"),
     "missing argument of an optimizer": (
         "train",
         ["~optimizer.weight_decay"],
