@@ -117,7 +117,8 @@ def publish(
     folder: Path, experiment: DictConfig, table: Table, settings: Any, where: Mapping[str, str]
 ) -> None:
     """Write a table, and a page that shows it with its figure."""
-    title, _, subtitle = " ".join(experiment.title.split()).partition(". ")
+    said = " ".join(experiment.title.split())
+    title, _, subtitle = said.rstrip(".").partition(". ")
     sections: list[pages.Section] = [
         pages.Picture(folder / "figure.png", " ".join(experiment.caption.split())),
         pages.Table(list(table.columns.values()), show_cells(table)),
@@ -125,7 +126,7 @@ def publish(
         pages.Listing("What was run", OmegaConf.to_yaml(OmegaConf.create(settings))),
     ]
     pages.write_page(folder / "index.html", title, sections, subtitle)
-    titled = table._replace(conditions=f"{title}. {subtitle} {table.conditions}")
+    titled = table._replace(conditions=f"{said} {table.conditions}")
     write_table(folder / "table", titled, settings, where)
 
 
