@@ -139,7 +139,9 @@ class Report(Callback):
     def _save(self, trainer: pl.Trainer, name: str, figure: Figure) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.png"
-        figure.savefig(path, dpi=130)
+        partial = path.with_suffix(".partial")  # a killed run leaves no half picture
+        figure.savefig(partial, dpi=130, format="png")
+        partial.replace(path)
         _send(trainer, {f"report/{name}": wandb.Image(str(path))}, trainer.global_step)
 
 
