@@ -65,7 +65,7 @@ BAD_INPUTS = {
     "embedding of no size": ("train", ["encoder.embedding_dim=0"], "must be at least 1"),
     "embedding a word": ("train", ["encoder.embedding_dim=big"], "must be a whole number"),
     "unknown data set": ("train", ["dataset=digit"], "there is no dataset/digit; choose from"),
-    "unknown trainer": ("train", ["trainer=cpuu"], "choose from cpu, ddp, gpu"),
+    "unknown trainer": ("train", ["trainer=cpuu"], "choose from cpu, ddp, ddp_cpu, gpu"),
     "unknown experiment": ("train", ["+experiment=nope"], "experiment/nope"),
     "unknown label coding": (
         "train",
