@@ -104,9 +104,12 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 # SIGTERM and SLURM
 
 
-@pytest.mark.parametrize(("step", "workers"), [(30, 0), (30, 2), (35, 0), (106, 0)])
+@pytest.mark.parametrize(
+    ("step", "workers", "auto"),
+    [(30, 0, False), (30, 2, False), (35, 0, False), (106, 0, False), (50, 0, True)],
+)
 def test_sigterm_saves_in_mid_epoch_and_the_run_goes_on_exactly(
-    step: int, workers: int, trained_run: Run, tmp_path: Path
+    step: int, workers: int, auto: bool, trained_run: Run, tmp_path: Path
 ) -> None:
     run, serve = tmp_path / "run", f"loader.workers={workers}"
     overrides = [f"hydra.run.dir={run}", serve, *SHORT, *send(signal.SIGTERM, step)]
@@ -119,11 +122,11 @@ def test_sigterm_saves_in_mid_epoch_and_the_run_goes_on_exactly(
     assert torch.load(saved, weights_only=True)["global_step"] == step + 1
     assert not (run / "metrics.json").exists()
 
-    resumed = train(run, serve, *go_on(result.message))
+    resumed = train(run, serve, *(["ckpt_path=auto"] if auto else go_on(result.message)))
     assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
     assert_same_metrics(trained_run, resumed)
     ids, rows = history(run)
-    assert len(ids) == 1
+    assert len(ids) == 1  # gone on with, not started anew
     assert rows == history(trained_run.folder)[1]
 
 
