@@ -10,8 +10,8 @@ of its figure. It holds either
   for each of its retrieval scores.
 
 `scales` are changes to the rest: `smoke` (seconds), `cpu` (an evening on 2 cores) and `paper` (the
-full protocol, on a GPU), each with what it took, in `minutes`. `extends` names a table whose file
-is read first, and whose runs are shared.
+full protocol, on a GPU), with what it took, in `minutes`, where that was measured. `extends` names
+a table whose file is read first, and whose runs are shared.
 """
 
 import json
@@ -34,6 +34,8 @@ from src.tables import Estimate, Row, Table
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 REFERENCE = "reference_numbers"  # published figures, which tables refer to
 RETRIEVAL = "test/retrieval"
+
+Results = list[dict[str, Any]]
 
 
 class Job(NamedTuple):
@@ -76,6 +78,15 @@ class Sweep(NamedTuple):
             del swept["seed"]
             jobs.append(Job(tuple(swept.values()), folder))
         return jobs
+
+    @property
+    def results(self) -> dict[tuple[str, ...], Results]:
+        """What finished jobs found, by setting; none of a setting without one."""
+        settings: dict[tuple[str, ...], Results] = {}
+        for job in self.jobs:
+            results = job.results
+            settings.setdefault(job.setting, []).extend([] if results is None else [results])
+        return settings
 
     @property
     def arguments(self) -> list[str]:
@@ -173,19 +184,13 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, di
 
     Returns:
         The table, and the `provenance` of its runs.
-
     """
     labels = experiment.get("labels", {})
     rows: list[Row] = []
-    finished: list[dict[str, Any]] = []
-    missing = 0
+    finished: Results = []
+    missing = sum(not job.finished for sweep in sweeps for job in sweep.jobs)
     for sweep in sweeps:
-        settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for job in sweep.jobs:
-            results = job.results
-            settings.setdefault(job.setting, []).extend([results] if results else [])
-            missing += results is None
-        for setting, runs in settings.items():
+        for setting, runs in sweep.results.items():
             finished += runs
             names = [labels.get(part, _value(part)) for part in setting]
             row = {
@@ -214,10 +219,7 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, di
 def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: Table) -> Figure:
     """Curves of a sweep over numbers, or else all measures between 0 and 1, by row."""
     if len(sweeps) == 1:
-        settings: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-        for job in sweeps[0].jobs:
-            settings.setdefault(job.setting, []).extend([job.results] if job.results else [])
-        curves = sensitivity_figure(settings)
+        curves = sensitivity_figure(sweeps[0].results)
         if curves is not None:
             return curves
     shown = {

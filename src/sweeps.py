@@ -18,6 +18,7 @@ from rich.console import Console
 from src import pages
 from src.figures import score_figure
 from src.sensitivity import parallel_figure, sensitivity_figure
+from src.tables import markdown_table
 
 MAIN_COLUMNS = {
     "test/minterm_accuracy": "minterm accuracy",
@@ -276,7 +277,7 @@ def _write(stem: Path, table: Table, conditions: str) -> pages.Table:
         ]
         for row in table
     ]
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in rows]
-    stem.with_suffix(".md").write_text("\n".join([*lines, "", conditions]) + "\n")
+    shown = [dict(zip(headings, cells, strict=True)) for cells in rows]
+    markdown = markdown_table({heading: heading for heading in headings}, shown)
+    stem.with_suffix(".md").write_text(f"{markdown}\n{conditions}\n")
     return pages.Table(headings, rows)

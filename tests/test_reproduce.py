@@ -75,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_table_holds_the_means_of_its_runs(made: Path, tmp_path: Path) -> None:
+def test_table_holds_the_means_of_its_runs(made: Path) -> None:
     runs = metrics_of(made, "attributes")
     assert len(runs) == 3
     rows = {row["setting"]: row for row in read_table(made, "attributes")}

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from scipy.stats import linregress
 
 from src.figures import growth_figure
 from src.tables import Row, cell
@@ -33,8 +34,7 @@ class Growth(NamedTuple):
 
 def slope(sizes: ArrayLike, values: ArrayLike) -> float:
     """Slope of the least-squares line through logarithms."""
-    x, y = np.log(sizes), np.log(values)
-    return float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    return float(linregress(np.log(sizes), np.log(values)).slope)
 
 
 def growth_row(growth: Growth, sizes: Sequence[int], values: Sequence[float], unit: str) -> Row:
