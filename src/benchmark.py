@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.cli import check_device, command
-from src.provenance import provenance
-from src.tables import Row, markdown_table
+from src.reports.provenance import provenance
+from src.reports.tables import Row, markdown_table
 
 PARTS = ("loss", "step", "fit", "target", "retrieval", "loaders", "scaling", "memory")
 

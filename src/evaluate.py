@@ -11,8 +11,8 @@ from src.callbacks.report import Report
 from src.checkpoints import load_checkpoint
 from src.cli import command
 from src.instantiate import instantiate
-from src.results import print_results, write_metrics
-from src.run_page import write_run_page
+from src.reports.results import print_results, write_metrics
+from src.reports.run_page import write_run_page
 
 
 def evaluate(config: DictConfig) -> None:

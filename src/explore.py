@@ -21,7 +21,7 @@ from src import markup
 from src.checkpoints import load_checkpoint
 from src.cli import USER_ERRORS, check_device, command, describe_error
 from src.data.gallery import Gallery
-from src.figures import minterm_name
+from src.reports.figures import minterm_name
 from src.search import (
     Images,
     check_same_images,

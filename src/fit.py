@@ -26,8 +26,8 @@ from src.checkpoints import (
 )
 from src.data.images import ImageSet
 from src.instantiate import instantiate
-from src.results import print_results, write_metrics, write_whole
-from src.run_page import write_run_page
+from src.reports.results import print_results, write_metrics, write_whole
+from src.reports.run_page import write_run_page
 
 LOST = "(?i)connection (closed|reset|refused)|broken pipe|timed out|nccl"  # said by gloo and NCCL
 

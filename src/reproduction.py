@@ -25,23 +25,19 @@ from hydra.core.override_parser.types import Override
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from src.figures import score_figure
-from src.provenance import provenance
-from src.sensitivity import sensitivity_figure
-from src.sweeps import retrieval_scores
-from src.tables import Estimate, Row, Table
+from src.reports.figures import estimates_figure
+from src.reports.measures import Results, Setting, describe_runs, estimates, provenance_of
+from src.reports.sensitivity import sensitivity_figure
+from src.reports.tables import Row, Table
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 REFERENCE = "reference_numbers"  # published figures, which tables refer to
-RETRIEVAL = "test/retrieval"
-
-Results = list[dict[str, Any]]
 
 
 class Job(NamedTuple):
     """A training run of a sweep."""
 
-    setting: tuple[str, ...]  # overrides that it does not share with the others, but for the seed
+    setting: Setting
     folder: Path
 
     @property
@@ -80,9 +76,9 @@ class Sweep(NamedTuple):
         return jobs
 
     @property
-    def results(self) -> dict[tuple[str, ...], Results]:
+    def results(self) -> dict[Setting, list[dict[str, Any]]]:
         """What finished jobs found, by setting; none of a setting without one."""
-        settings: dict[tuple[str, ...], Results] = {}
+        settings: dict[Setting, list[dict[str, Any]]] = {}
         for job in self.jobs:
             results = job.results
             settings.setdefault(job.setting, []).extend([] if results is None else [results])
@@ -186,8 +182,9 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, di
         The table, and the `provenance` of its runs.
     """
     labels = experiment.get("labels", {})
+    by_score = experiment.get("by_score", False)
     rows: list[Row] = []
-    finished: Results = []
+    finished: list[dict[str, Any]] = []
     missing = sum(not job.finished for sweep in sweeps for job in sweep.jobs)
     for sweep in sweeps:
         for setting, runs in sweep.results.items():
@@ -196,24 +193,20 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, di
             row = {
                 "sweep": labels.get(sweep.name, sweep.name),
                 "setting": ", ".join(names) or labels.get("default", "default"),
+                "n": str(len(runs)),
             }
-            row["n"] = str(len(runs))
-            if not experiment.get("by_score"):
-                rows.append(row | _cells(experiment, sweep.name, row, runs, f"{RETRIEVAL}/"))
-                continue
-            for score, prefix in _scores(runs).items():
-                cells = _cells(experiment, sweep.name, row, runs, prefix)
-                rows.append(row | {"score": score} | cells)
+            found = estimates(runs, experiment.columns, by_score) if runs else [{}]
+            figures = _published(experiment, sweep.name, row["setting"])
+            rows += [row | cells | _compare(cells, figures) for cells in found]
     columns = {"sweep": "data", "setting": "setting"}
-    columns |= {"score": "score"} if experiment.get("by_score") else {}
+    columns |= {"score": "score"} if by_score else {}
     columns["n"] = "n"
     for key, heading in experiment.columns.items():
         columns[key] = heading
         if any(f"{key} published" in row for row in rows):
             columns[f"{key} published"] = "published"
             columns[f"{key} difference"] = "difference"
-    where = {key: ", ".join(sorted({str(run[key]) for run in finished})) for key in provenance()}
-    return Table(columns, rows, _conditions(experiment, finished, missing)), where
+    return Table(columns, rows, _conditions(experiment, finished, missing)), provenance_of(finished)
 
 
 def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: Table) -> Figure:
@@ -225,61 +218,44 @@ def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: Table) 
     shown = {
         key: heading
         for key, heading in experiment.columns.items()
-        if all(0 <= row[key].mean <= 1 for row in table.rows if row[key])
+        if all(0 <= row[key].mean <= 1 for row in table.rows if row.get(key))
     }
-    nothing = Estimate(float("nan"), None)
-    cells = [[row[key] or nothing for key in shown] for row in table.rows]
     names = [
         (f"{row['sweep']}: {row['setting']}", row["score"])
         if "score" in row
         else (row["sweep"], row["setting"])
         for row in table.rows
     ]
-    return score_figure(
-        names,
-        list(shown.values()),
-        [[cell.mean for cell in row] for row in cells],
-        [[float("nan") if cell.std is None else cell.std for cell in row] for row in cells],
-        str(experiment.title).split(".")[0],
-    )
+    return estimates_figure(names, shown, table.rows, str(experiment.title).split(".")[0])
 
 
-def _cells(
-    experiment: DictConfig, sweep: str, row: Row, runs: Sequence[Mapping[str, Any]], prefix: str
-) -> Row:
-    cells: Row = {}
-    for key in experiment.columns:
-        measured = str(key).replace(f"{RETRIEVAL}/", prefix)
-        values = [run[measured] for run in runs if run.get(measured) is not None]
-        cells[key] = Estimate.of(values) if values else ""
-        figure = OmegaConf.select(experiment, f"published[{key}][{sweep}][{row['setting']}]")
-        if figure is not None:
-            cells[f"{key} published"] = f"{figure:.4f}"
-            cells[f"{key} difference"] = f"{cells[key].mean - figure:+.4f}" if values else ""
-    return cells
+def _published(experiment: DictConfig, sweep: str, setting: str) -> dict[str, float]:
+    """Published figures of a row, by metric."""
+    figures = {
+        key: OmegaConf.select(experiment, f"published[{key}][{sweep}][{setting}]")
+        for key in experiment.columns
+    }
+    return {key: figure for key, figure in figures.items() if figure is not None}
 
 
-def _scores(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return retrieval_scores(runs[0], "test") if runs else {"": f"{RETRIEVAL}/"}
+def _compare(cells: Row, figures: Mapping[str, float]) -> Row:
+    """Cells of published figures, and of how far ours are from them."""
+    compared: Row = {}
+    for key, figure in figures.items():
+        compared[f"{key} published"] = f"{figure:.4f}"
+        ours = cells.get(key)
+        compared[f"{key} difference"] = f"{ours.mean - figure:+.4f}" if ours else ""
+    return compared
 
 
 def _value(override: str) -> str:
     return override.partition("=")[2] if override.startswith("+") else override
 
 
-def _conditions(experiment: DictConfig, finished: Sequence[Mapping[str, Any]], missing: int) -> str:
-    described = {
-        "data (test images)": {
-            f"{run['run/data']} ({run['run/test_images']:,})" for run in finished
-        },
-        "protocol": {run["run/protocol"] for run in finished},
-        "seeds": {run["run/seed"] for run in finished},
-        "epochs": {run["run/epochs"] for run in finished},
-    }
-    parts = [f"{name} {', '.join(map(str, sorted(values)))}" for name, values in described.items()]
+def _conditions(experiment: DictConfig, finished: Results, missing: int) -> str:
     shared = " ".join(experiment.overrides)
     lines = [
-        f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}.",
+        describe_runs(finished),
         f"All with {shared}." if shared else "",
         f"Published: {str(experiment.get('published_source', 'not available')).strip()}.",
         f"{missing} runs are not finished." if missing else "",

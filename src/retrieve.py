@@ -16,9 +16,9 @@ from torch import Tensor
 from src.checkpoints import load_checkpoint
 from src.cli import check_device, command
 from src.data.gallery import Gallery
-from src.figures import retrieval_figure
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
+from src.reports.figures import retrieval_figure
 from src.search import (
     Images,
     check_same_images,

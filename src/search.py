@@ -10,10 +10,10 @@ from torch import Tensor
 
 from src.data.files import StoredRows
 from src.data.gallery import Gallery
-from src.figures import minterm_name
 from src.metrics.retrieval import best_matches
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
+from src.reports.figures import minterm_name
 from src.subspaces.propositions import Proposition
 
 

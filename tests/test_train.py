@@ -318,14 +318,14 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
     assert counted in (tmp_path / "sweep" / "retrieval.md").read_text()
     assert (tmp_path / "sweep" / "retrieval.png").stat().st_size > 0
     conditions = (tmp_path / "sweep" / "sweep.md").read_text()
-    assert "Data: Digits (360). Protocol: clean. Seeds: 1, 2." in conditions
+    assert "data (test images) Digits (360); protocol clean; seeds 1, 2;" in conditions
     accuracies = [
         json.loads((tmp_path / "sweep" / str(job) / "metrics.json").read_text())[
             "test/minterm_accuracy"
         ]
         for job in (0, 1)
     ]
-    assert float(rows[0]["minterm accuracy"]) == pytest.approx(sum(accuracies) / 2, abs=1e-4)
+    assert float(rows[0]["minterm accuracy"]) == pytest.approx(sum(accuracies) / 2)
     runs = [
         record["run"]
         for job in range(4)

@@ -15,7 +15,7 @@ from src.benchmarks.images import RandomImages
 from src.benchmarks.timing import now
 from src.benchmarks.training import CROSS_ENTROPY, compose_training, fit
 from src.build import build_data, build_module
-from src.tables import Row
+from src.reports.tables import Row
 
 TITLE = "Images per second against a bare loop"
 COLUMNS = {

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.stats import linregress
 
-from src.figures import growth_figure
-from src.tables import Row, cell
+from src.reports.figures import growth_figure
+from src.reports.tables import Row, cell
 
 TOLERANCE = 0.15  # of the theoretical slope
 COLUMNS = {

@@ -18,7 +18,7 @@ from src.data.images import ImageSet
 from src.data.mnist import FILES, FashionMnist
 from src.data.normalize import Normalize
 from src.modules.image_data import ImageDataModule
-from src.tables import Row
+from src.reports.tables import Row
 
 BATCH_SIZE, WORKERS, IMAGE_SIZE = 128, 2, 40
 TITLE = "Batches per second"

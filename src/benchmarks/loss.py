@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 
 from src.losses.nuclear import nuclear_norm_loss
-from src.tables import Row
+from src.reports.tables import Row
 
 ALPHA, BETA = 0.99, 0.05
 ROUNDS = 5  # in which the forms take turns

@@ -11,7 +11,7 @@ from src.benchmarks.loss import gradient, gram_loss, random_batch
 from src.benchmarks.step import ALPHA, BETA, build_encoder
 from src.benchmarks.timing import peak_memory
 from src.losses.nuclear import NuclearNormLoss
-from src.tables import Row
+from src.reports.tables import Row
 
 __all__ = ["COLUMNS", "draw_rows"]  # of the report
 TITLE = "Peak memory"

@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 from src.benchmarks.timing import peak_memory, timed
 from src.data.files import StoredRows, write_once
 from src.metrics.retrieval import CHUNK, best_matches, evaluate_retrieval
+from src.reports.tables import Row
 from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
 from src.subspaces.propositions import Proposition, conjunctions
-from src.tables import Row
 
 LITERALS = ("Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male")
 FREQUENCIES = (0.02, 0.065, 0.07, 0.05, 0.42)  # about those of CelebA

@@ -23,9 +23,9 @@ from src.benchmarks.step import ALPHA, BETA, build_encoder
 from src.benchmarks.timing import now, timed
 from src.losses.nuclear import NuclearNormLoss
 from src.metrics.retrieval import evaluate_retrieval
+from src.reports.tables import Row
 from src.subspaces.minterms import MintermSubspaces
 from src.subspaces.propositions import conjunctions
-from src.tables import Row
 
 __all__ = ["COLUMNS", "draw_rows"]  # of the report
 TITLE = "How cost grows"

@@ -12,9 +12,9 @@ from src.benchmarks.timing import now
 from src.data.normalize import Normalize
 from src.encoders.convnet import ConvNet
 from src.encoders.encoder import Encoder
-from src.figures import phases_figure
 from src.losses.nuclear import NuclearNormLoss
-from src.tables import Row
+from src.reports.figures import phases_figure
+from src.reports.tables import Row
 
 DIM, ALPHA, BETA = 128, 0.99, 0.05
 LEARNING_RATE = 2e-3

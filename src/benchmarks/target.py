@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from src.benchmarks.timing import now
 from src.benchmarks.training import CROSS_ENTROPY, compose_training, fit
-from src.figures import target_figure
 from src.instantiate import instantiate
-from src.tables import Row
+from src.reports.figures import target_figure
+from src.reports.tables import Row
 
 METHODS: dict[str, list[str]] = {"nuclear norm": [], "cross-entropy": CROSS_ENTROPY}
 TITLE = "Time to a target accuracy"

@@ -13,10 +13,15 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from src.figures import coherence_figure, reliability_figure, retrieval_figure, spectrum_figure
 from src.metrics.retrieval import top_k
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
+from src.reports.figures import (
+    coherence_figure,
+    reliability_figure,
+    retrieval_figure,
+    spectrum_figure,
+)
 from src.subspaces.propositions import Proposition
 
 IMAGES_PER_QUERY = 10

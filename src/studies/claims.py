@@ -6,12 +6,12 @@ from pathlib import Path
 from matplotlib.figure import Figure, SubFigure
 from rich.progress import track
 
-from src.figures import MEASURED, THEORY
+from src.reports.figures import MEASURED, THEORY
+from src.reports.tables import Table
 from src.studies.label_claims import LabelClaims
 from src.studies.measures import cosines
 from src.studies.relation_claims import RelationClaims
 from src.studies.verdicts import COLUMNS, NEAR, Found
-from src.tables import Table
 
 DRAWN_RELATIONS = ("uneven", "random_graph")
 

@@ -47,12 +47,12 @@ from src.data.images import ImageSet
 from src.data.normalize import Normalize
 from src.data.samplers import RandomSampler
 from src.encoders.convnet import ConvNet
-from src.figures import THEORY
 from src.losses.nuclear import NuclearNormLoss
 from src.optimizers import OptimizerFactory
+from src.reports.figures import THEORY
+from src.reports.tables import Row, Table
 from src.subspaces.minterms import MintermSubspaces
 from src.subspaces.projectors import span_projectors
-from src.tables import Row, Table
 
 EVAL_BATCH_SIZE = 128  # faster than larger ones on a CPU
 MEASURES = {

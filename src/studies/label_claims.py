@@ -19,6 +19,7 @@ from torch.optim import SGD
 from src.losses.mmcr import mmcr_loss
 from src.losses.nuclear import nuclear_norm_loss
 from src.losses.ole import ole_loss
+from src.reports.tables import Row
 from src.studies.descent import gradient_descent, quasi_newton, random_start
 from src.studies.measures import (
     angle_to_span,
@@ -35,7 +36,6 @@ from src.subspaces.minterms import MintermSubspaces, distinct_minterms
 from src.subspaces.projectors import max_coherence, max_commutator, span_projectors
 from src.subspaces.propositions import conjunctions
 from src.subspaces.readouts import find_minterms
-from src.tables import Row
 
 Key = tuple[str, str]  # labels and a loss
 

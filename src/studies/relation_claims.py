@@ -30,6 +30,7 @@ from src.losses.relation import deviations
 from src.losses.simclr import SimCLRLoss
 from src.losses.spectral_contrastive import spectral_contrastive_loss
 from src.losses.vicreg import VICRegLoss
+from src.reports.tables import Row
 from src.studies.descent import Optimum, gradient_descent, quasi_newton, random_start
 from src.studies.measures import TIE, angle_to_top, class_task, numerical_rank, relative_error
 from src.studies.verdicts import Claim, Found, converged, judge
@@ -39,7 +40,6 @@ from src.subspaces.spectral_embedding import (
     spectral_contrastive_optimum,
     vicreg_optimum,
 )
-from src.tables import Row
 
 Key = tuple[str, str]  # a setting and a loss
 

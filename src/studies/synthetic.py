@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.optim import SGD
 
-from src.figures import MEASURED, THEORY
 from src.losses.nuclear import NuclearNormLoss
+from src.reports.figures import MEASURED, THEORY
+from src.reports.tables import Table
 from src.studies.descent import gradient_steps, random_start
 from src.subspaces.closed_form import optimal_loss, optimal_singular_values
-from src.tables import Table
 
 INITIAL_SCALE = 0.01
 COLUMNS = {

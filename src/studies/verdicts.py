@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from src.reports.tables import Row
 from src.studies.descent import Optimum
-from src.tables import Row
 
 VANISHING = 1e-5  # norm of a gradient
 NEAR = 0.01  # to the least loss: others are local minima

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from src.provenance import provenance
+from src.reports.provenance import provenance
 
 
 def write_metrics(

@@ -28,19 +28,10 @@ def hardware() -> str:
 
 def _commit() -> str:
     """The checked-out commit, `-dirty` with uncommitted changes; `unknown` outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
-    command = [
-        "git",
-        "-C",
-        str(root),
-        "describe",
-        "--always",
-        "--abbrev=40",
-        "--dirty",
-        "--exclude=*",
-    ]
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    here = Path(__file__).resolve().parent
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        result = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return result.stdout.strip()

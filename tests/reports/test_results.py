@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from src.results import write_metrics
+from src.reports.results import write_metrics
 
 
 def test_record_is_valid_json_with_null_for_nan_and_its_provenance(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from src.metrics.calibration import Reliability
+from src.reports.tables import Row
 from src.subspaces.projectors import coherence
 
 MAX_NAMED_MINTERMS = 48
@@ -140,32 +141,30 @@ def minterm_name(minterm: Tensor, literals: Sequence[str]) -> str:
     return " & ".join(present) or "none"
 
 
-def score_figure(
-    names: Sequence[tuple[str, str]],
-    groups: Sequence[str],
-    means: Sequence[Sequence[float]],
-    deviations: Sequence[Sequence[float]],
-    title: str,
+def estimates_figure(
+    names: Sequence[tuple[str, str]], columns: Mapping[str, str], rows: Sequence[Row], title: str
 ) -> Figure:
-    """A coloured table of several methods for several groups, with their deviations.
+    """A coloured table of estimates.
 
     Args:
         names: (R,), a method and how it was asked; rows of one method stand together.
-        groups: (G,).
-        means, deviations: (R, G), between 0 and 1; NaN where there is none.
+        columns: From the keys of a row to headings.
+        rows: (R,), of estimates between 0 and 1; a missing one is an empty cell.
         title: What is shown.
     """
-    values = np.asarray(means, dtype=float)
-    figure = Figure(figsize=(5 + 1.15 * len(groups), 1.2 + 0.32 * len(names)), layout="constrained")
+    cells = [[row.get(key) or None for key in columns] for row in rows]
+    means = [[float("nan") if cell is None else cell.mean for cell in line] for line in cells]
+    figure = Figure(
+        figsize=(5 + 1.15 * len(columns), 1.2 + 0.32 * len(names)), layout="constrained"
+    )
     axes = figure.subplots()
-    axes.imshow(values, vmin=0, vmax=1, cmap="viridis", aspect="auto")
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            continue
-        deviation = deviations[row][column]
-        text = f"{value:.3f}" + (f" ± {deviation:.3f}" if deviation == deviation else "")
-        color = "white" if value < 0.6 else "black"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+    axes.imshow(means, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    for row, line in enumerate(cells):
+        for column, cell in enumerate(line):
+            if cell is not None:
+                text = f"{cell.mean:.3f}" + ("" if cell.std is None else f" ± {cell.std:.3f}")
+                color = "white" if cell.mean < 0.6 else "black"
+                axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     methods = [method for method, _ in names]
     for row in range(1, len(names)):
         if methods[row] != methods[row - 1]:
@@ -175,7 +174,7 @@ def score_figure(
         for row, (method, score) in enumerate(names)
     ]
     axes.set_yticks(range(len(names)), labels, fontsize=8)
-    axes.set_xticks(range(len(groups)), groups)
+    axes.set_xticks(range(len(columns)), columns.values())
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

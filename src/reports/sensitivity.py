@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from math import prod
 from statistics import mean, stdev
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from src.figures import curves_figure, grid_figure, lines_figure
+from src.reports.figures import curves_figure, grid_figure, lines_figure
+from src.reports.measures import Results, Setting, measurements
 
 MEASURES = {
     "test/minterm_accuracy": "minterm accuracy",
@@ -19,10 +19,8 @@ COLORING = "test/retrieval/map_negated"  # of parallel coordinates
 FEWEST = 3  # values of a setting that are worth a picture
 MOSTLY = 0.5  # share of a grid's cells that make it one
 
-Results = Sequence[Mapping[str, Any]]
 
-
-def sensitivity_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | None:
+def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
     """Curves over one number, a line for each choice of the rest, or a grid over two numbers.
 
     Args:
@@ -39,7 +37,7 @@ def sensitivity_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | 
     measures = {
         key: heading
         for key, heading in MEASURES.items()
-        if any(_measured(results, key) for results in settings.values())
+        if any(measurements(results, key) for results in settings.values())
     }
     if not measures:
         return None
@@ -73,7 +71,7 @@ def sensitivity_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | 
     return None
 
 
-def parallel_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | None:
+def parallel_figure(settings: Mapping[Setting, Results]) -> Figure | None:
     """A line for each setting through the numbers that were set and the measures that came out.
 
     Args:
@@ -83,7 +81,7 @@ def parallel_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | Non
         None if settings differ in fewer than two numbers, or in anything else.
     """
     chosen, numbers = _numbers_of(settings)
-    measures = [key for key in MEASURES if all(_measured(run, key) for run in settings.values())]
+    measures = [key for key in MEASURES if all(measurements(run, key) for run in settings.values())]
     others = any(len(choice) > len(numbers) for choice in chosen)
     if len(numbers) < 2 or others or COLORING not in measures:
         return None
@@ -94,7 +92,7 @@ def parallel_figure(settings: Mapping[tuple[str, ...], Results]) -> Figure | Non
 
 
 def _numbers_of(
-    settings: Mapping[tuple[str, ...], Results],
+    settings: Mapping[Setting, Results],
 ) -> tuple[list[dict[str, str]], list[str]]:
     """What each setting chose, by key, and the keys that are numbers with values enough."""
     chosen = [dict(override.partition("=")[::2] for override in setting) for setting in settings]
@@ -115,12 +113,8 @@ def _is_number(value: str) -> bool:
     return True
 
 
-def _measured(results: Results, key: str) -> list[float]:
-    return [result[key] for result in results if result.get(key) is not None]
-
-
 def _statistics(settings: Sequence[Results], key: str) -> tuple[list[float], list[float]]:
     """Means and deviations over the runs of each setting, NaN where there are none."""
-    numbers = [_measured(results, key) for results in settings]
+    numbers = [measurements(results, key) for results in settings]
     means = [mean(part) if part else float("nan") for part in numbers]
     return means, [stdev(part) if len(part) > 1 else float("nan") for part in numbers]

@@ -6,16 +6,17 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from src.figures import (
+from src.metrics.calibration import reliability
+from src.reports.figures import (
     WRONG,
     coherence_figure,
+    estimates_figure,
     minterm_name,
     reliability_figure,
     retrieval_figure,
-    score_figure,
     spectrum_figure,
 )
-from src.metrics.calibration import reliability
+from src.reports.tables import Estimate, Row
 
 
 def wrong_pixels(path: Path) -> int:
@@ -74,9 +75,12 @@ def test_minterm_is_named_by_what_is_true() -> None:
 
 def test_scores_are_written_where_there_are_some() -> None:
     names = [("ours", "sum"), ("ours", "projector"), ("theirs", "probability")]
-    means = [[0.5, 0.9], [0.25, float("nan")], [1.0, 0.0]]
-    deviations = [[0.01, float("nan")], [0.02, float("nan")], [0.0, 0.125]]
-    figure = score_figure(names, ["positive", "negated"], means, deviations, "mAP")
+    rows: list[Row] = [
+        {"a": Estimate(0.5, 0.01), "b": Estimate(0.9, None)},
+        {"a": Estimate(0.25, 0.02), "b": ""},
+        {"a": Estimate(1.0, 0.0), "b": Estimate(0.0, 0.125), "other": Estimate(7.0, None)},
+    ]
+    figure = estimates_figure(names, {"a": "positive", "b": "negated"}, rows, "mAP")
     written = [text.get_text() for text in figure.axes[0].texts]
     expected = ["0.500 ± 0.010", "0.900", "0.250 ± 0.020", "1.000 ± 0.000", "0.000 ± 0.125"]
     assert written == expected

@@ -8,8 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from src import pages
-from src.sweeps import MAIN_COLUMNS, retrieval_scores
+from src.reports import pages
+from src.reports.measures import MAIN_COLUMNS, retrieval_scores
 
 FEWEST_POSITIVES = 10  # of queries that count
 SHOWN_QUERIES = 6

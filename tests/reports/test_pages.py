@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,18 @@ from conftest import Run, run_command, train
 from PIL import Image
 from selenium.webdriver import Chrome
 
-from src.pages import Facts, Heading, Link, Listing, Picture, Section, Table, Text, write_page
-from src.sweeps import write_tables
+from src.reports.pages import (
+    Facts,
+    Heading,
+    Link,
+    Listing,
+    Picture,
+    Section,
+    Table,
+    Text,
+    write_page,
+)
+from src.reports.sweeps import write_tables
 
 ODD = """a & ~b <x> "q" 'r' {{ 7 * 7 }} &amp;"""
 FACTS = {
@@ -30,6 +41,7 @@ FACTS = {
     "largest coherence": "test/spectral/max_coherence",
     "optimality gap": "test/spectral/optimality_gap",
 }
+FLOAT = re.compile(r"[\d.e-]*\.[\d.e-]*")
 READ_TABLES = """return [...document.querySelectorAll('table')].map((table) =>
   [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.trim())))"""
 READ_FACTS = """return Object.fromEntries([...document.querySelectorAll('.facts div')].map((fact) =>
@@ -198,7 +210,8 @@ def test_page_of_a_sweep_holds_every_cell_of_its_tables(
             on_page = dict(zip(shown[0], cells, strict=True))
             for heading, cell in row.items():
                 whole, _, deviation = on_page[heading.removesuffix(" std")].partition(" ± ")
-                assert cell == (deviation if heading.endswith(" std") else whole or "-")
+                expected = f"{float(cell):.4f}" if FLOAT.fullmatch(cell) else cell
+                assert (deviation if heading.endswith(" std") else whole) == expected
     assert browser.execute_script(READ_PICTURES)[0][0] > 300
     assert len(browser.execute_script(READ_PICTURES)) == 2
     assert "name=a <x> & b" in "".join(texts(browser, "p"))
