@@ -314,7 +314,7 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
     for name in ("sweep", "retrieval"):
         assert (tmp_path / "sweep" / f"{name}.md").read_text() in printed
     queries = json.loads((tmp_path / "sweep" / "0" / "metrics.json").read_text())
-    counted = f"positive {int(queries['test/retrieval/queries_positive'])} "
+    counted = f"Digits positive {int(queries['test/retrieval/queries_positive'])} "
     assert counted in (tmp_path / "sweep" / "retrieval.md").read_text()
     assert (tmp_path / "sweep" / "retrieval.png").stat().st_size > 0
     conditions = (tmp_path / "sweep" / "sweep.md").read_text()

@@ -67,8 +67,17 @@ def retrieval_scores(metrics: Mapping[str, Any], stage: str) -> dict[str, str]:
     }
 
 
+def query_groups(runs: Results) -> dict[str, str]:
+    """Names of the groups of queries that runs were asked, for keys and for headings."""
+    prefix = f"{RETRIEVAL}/queries_depth_"
+    found = {key for run in runs for key in run if key.startswith(prefix)}
+    depths = sorted(int(key.removeprefix(prefix)) for key in found)
+    groups = {"positive": "positive", "negated": "negated"}
+    return groups | {f"depth_{depth}": f"depth {depth}" for depth in depths}
+
+
 def describe_runs(runs: Results) -> str:
-    """Data, protocol, seeds and epochs of what a table shows, in a sentence."""
+    """Data, protocol, seeds, epochs and numbers of queries of what a table shows."""
     described = {
         "data (test images)": {f"{run['run/data']} ({run['run/test_images']:,})" for run in runs},
         "protocol": {run["run/protocol"] for run in runs},
@@ -76,9 +85,32 @@ def describe_runs(runs: Results) -> str:
         "epochs": {run["run/epochs"] for run in runs},
     }
     parts = [f"{name} {', '.join(map(str, sorted(values)))}" for name, values in described.items()]
-    return f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}."
+    queries = [
+        f"{data} {_count_queries([run for run in runs if run['run/data'] == data])}"
+        for data in sorted({run["run/data"] for run in runs})
+    ]
+    return (
+        f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}. "
+        f"Queries that count (and, with fewer than 10 positives, do not): {'; '.join(queries)}."
+    )
 
 
 def provenance_of(runs: Results) -> dict[str, str]:
     """The `provenance` that runs recorded, all values of each key."""
     return {key: ", ".join(sorted({str(run[key]) for run in runs})) for key in provenance()}
+
+
+def _count_queries(runs: Results) -> str:
+    """How many queries of each group count, over all runs."""
+    counts = []
+    for group, name in query_groups(runs).items():
+        asked, skipped = (
+            sorted({int(run.get(f"{RETRIEVAL}/{key}_{group}") or 0) for run in runs})
+            for key in ("queries", "queries_skipped")
+        )
+        counts.append(f"{name} {_span(asked)} ({_span(skipped)})")
+    return ", ".join(counts)
+
+
+def _span(values: list[int]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"

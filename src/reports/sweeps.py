@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from src.reports.measures import (
     describe_runs,
     estimates,
     provenance_of,
+    query_groups,
 )
 from src.reports.sensitivity import parallel_figure, sensitivity_figure
 from src.reports.tables import Table, show_cells, write_table
@@ -75,60 +76,50 @@ def write_tables(folder: Path, pictures: bool) -> None:
         pictures: Whether to draw them as well, and to write the page that shows all.
     """
     jobs = _find_jobs(folder)
-    settings = {
-        job: {item for item in overrides if not item.startswith(NO_SETTINGS)}
-        for job, overrides in jobs.items()
-    }
-    common = set.intersection(*settings.values())
-    differing: dict[Setting, list[dict[str, Any]]] = {}
-    unfinished: dict[Setting, int] = {}
-    for job, overrides in settings.items():
-        setting = tuple(sorted(overrides - common))
-        runs = differing.setdefault(setting, [])
-        metrics = job / "metrics.json"
-        if metrics.exists():
-            runs.append(json.loads(metrics.read_text()))
-        else:
-            unfinished[setting] = unfinished.get(setting, 0) + 1
-    finished = [run for runs in differing.values() for run in runs]
+    common, settings = _settings_of(jobs)
+    results = {setting: _results(folders) for setting, folders in settings.items()}
+    finished = [run for runs in results.values() for run in runs]
     if not finished:
         return
     shared = f" All with {', '.join(sorted(common))}." if common else ""
     conditions = describe_runs(finished) + shared
-    groups = _query_groups(finished)
     tables = {
-        "sweep": _sweep_table(differing, unfinished, conditions),
-        "retrieval": _retrieval_table(
-            differing, groups, f"{_count_queries(finished, groups)} {conditions}"
-        ),
+        "sweep": _sweep_table(results, settings, conditions),
+        "retrieval": _retrieval_table(results, conditions),
     }
     started = {job.name: overrides for job, overrides in jobs.items()}
     for name, table in tables.items():
         write_table(folder / name, table, started, provenance_of(finished))
-    if not pictures:
-        return
-    sections: list[pages.Section] = [_on_page(tables["sweep"]), pages.Text(conditions)]
+    if pictures:
+        _write_page(folder, tables, results, jobs)
+
+
+def _write_page(
+    folder: Path,
+    tables: Mapping[str, Table],
+    results: Mapping[Setting, Results],
+    jobs: Mapping[Path, list[str]],
+) -> None:
+    """Write index.html, and the pictures that it shows."""
+    sweep, retrieval = tables["sweep"], tables["retrieval"]
+    sections: list[pages.Section] = [_on_page(sweep), pages.Text(sweep.conditions)]
     for name, figure, caption in (
-        ("sensitivity", sensitivity_figure(differing), SENSITIVITY_CAPTION),
-        ("parallel", parallel_figure(differing), PARALLEL_CAPTION),
+        ("sensitivity", sensitivity_figure(results), SENSITIVITY_CAPTION),
+        ("parallel", parallel_figure(results), PARALLEL_CAPTION),
     ):
         if figure is not None:
             figure.savefig(folder / f"{name}.png", dpi=130)
             sections.append(pages.Picture(folder / f"{name}.png", caption))
-    names = [
-        (re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in tables["retrieval"].rows
-    ]
     figure = estimates_figure(
-        names,
-        {f"{RETRIEVAL}/map_{group}": heading for group, heading in groups.items()},
-        tables["retrieval"].rows,
+        [(re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in retrieval.rows],
+        {key: heading for key, heading in retrieval.columns.items() if f"{RETRIEVAL}/map_" in key},
+        retrieval.rows,
         "mAP of each method and score, by kind of query",
     )
     figure.savefig(folder / "retrieval.png", dpi=130)
     sections += [
         pages.Heading("Retrieval"),
-        _on_page(tables["retrieval"]),
-        pages.Text(_count_queries(finished, groups)),
+        _on_page(retrieval),
         pages.Picture(folder / "retrieval.png", RETRIEVAL_CAPTION),
         pages.Heading("Runs"),
         _table_of_runs(jobs),
@@ -146,6 +137,25 @@ def _find_jobs(folder: Path) -> dict[Path, list[str]]:
     }
 
 
+def _settings_of(jobs: Mapping[Path, list[str]]) -> tuple[set[str], dict[Setting, list[Path]]]:
+    """What all jobs were set to, but for their seed, and the jobs of each choice of the rest."""
+    chosen = {
+        job: {item for item in overrides if not item.startswith(NO_SETTINGS)}
+        for job, overrides in jobs.items()
+    }
+    common = set.intersection(*chosen.values())
+    settings: dict[Setting, list[Path]] = {}
+    for job, overrides in chosen.items():
+        settings.setdefault(tuple(sorted(overrides - common)), []).append(job)
+    return common, settings
+
+
+def _results(jobs: Sequence[Path]) -> Results:
+    """What the finished ones of some jobs measured."""
+    found = (job / "metrics.json" for job in jobs)
+    return [json.loads(path.read_text()) for path in found if path.exists()]
+
+
 def _table_of_runs(jobs: Mapping[Path, list[str]]) -> pages.Table:
     rows = []
     for job, overrides in jobs.items():
@@ -160,11 +170,11 @@ def _on_page(table: Table) -> pages.Table:
 
 
 def _sweep_table(
-    settings: Mapping[Setting, Results], unfinished: Mapping[Setting, int], conditions: str
+    results: Mapping[Setting, Results], settings: Mapping[Setting, Sequence[Path]], conditions: str
 ) -> Table:
     measured = {
         key
-        for runs in settings.values()
+        for runs in results.values()
         for run in runs
         for key, value in run.items()
         if value is not None
@@ -173,16 +183,15 @@ def _sweep_table(
     rows = [
         _named(setting, runs)
         | (estimates(runs, columns, by_score=False)[0] if runs else {})
-        | {"unfinished": str(unfinished.get(setting, 0))}
-        for setting, runs in settings.items()
+        | {"unfinished": str(len(settings[setting]) - len(runs))}
+        for setting, runs in results.items()
     ]
     headings = {"setting": "setting", "n": "n"} | columns | {"unfinished": "unfinished"}
     return Table(headings, rows, conditions)
 
 
-def _retrieval_table(
-    settings: Mapping[Setting, Results], groups: Mapping[str, str], conditions: str
-) -> Table:
+def _retrieval_table(results: Mapping[Setting, Results], conditions: str) -> Table:
+    groups = query_groups([run for runs in results.values() for run in runs])
     columns = {
         f"{RETRIEVAL}/{measure}_{group}": f"{heading} {name}"
         for measure, heading in RETRIEVAL_MEASURES.items()
@@ -190,7 +199,7 @@ def _retrieval_table(
     }
     rows = [
         _named(setting, runs) | cells
-        for setting, runs in settings.items()
+        for setting, runs in results.items()
         if runs
         for cells in estimates(runs, columns, by_score=True)
     ]
@@ -200,29 +209,3 @@ def _retrieval_table(
 
 def _named(setting: Setting, runs: Results) -> dict[str, str]:
     return {"setting": ", ".join(setting) or "as below", "n": str(len(runs))}
-
-
-def _query_groups(runs: Results) -> dict[str, str]:
-    """Names of the groups of queries that were asked, for keys and for headings."""
-    prefix = f"{RETRIEVAL}/queries_depth_"
-    depths = {
-        int(key.removeprefix(prefix)) for run in runs for key in run if key.startswith(prefix)
-    }
-    groups = {"positive": "positive", "negated": "negated"}
-    return groups | {f"depth_{depth}": f"depth {depth}" for depth in depths}
-
-
-def _count_queries(runs: Results, groups: Mapping[str, str]) -> str:
-    """How many queries of each group count, over all settings."""
-    counts = []
-    for group, name in groups.items():
-        asked, skipped = (
-            sorted({int(run.get(f"{RETRIEVAL}/{key}_{group}") or 0) for run in runs})
-            for key in ("queries", "queries_skipped")
-        )
-        counts.append(f"{name} {_span(asked)} ({_span(skipped)})")
-    return f"Queries that count (and, with fewer than 10 positives, do not): {', '.join(counts)}."
-
-
-def _span(values: list[int]) -> str:
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
