@@ -104,11 +104,11 @@ def test_table_by_score_shares_the_runs_of_the_other(made: Path) -> None:
     (path,) = (made / "runs").rglob("+method=nuclear,seed=1/metrics.json")
     metrics = json.loads(path.read_text())
     shown = {row["score"]: row for row in rows if row["setting"] == "nuclear norm"}
-    assert float(shown["sum"]["mAP, depth 3"]) == pytest.approx(
+    assert float(shown["sum"]["mAP depth 3"]) == pytest.approx(
         metrics["test/retrieval/map_depth_3"]
     )
     expected = metrics["test/retrieval_calibrated/map_depth_3"]
-    assert float(shown["calibrated"]["mAP, depth 3"]) == pytest.approx(expected)
+    assert float(shown["calibrated"]["mAP depth 3"]) == pytest.approx(expected)
 
 
 def test_finished_runs_are_not_repeated_and_missing_ones_are(

@@ -56,14 +56,14 @@ from src.subspaces.projectors import span_projectors
 
 EVAL_BATCH_SIZE = 128  # faster than larger ones on a CPU
 MEASURES = {
-    "old_own": "old, among the old",
-    "new_own": "new, among the new",
-    "old_all": "old, among all",
-    "new_all": "new, among all",
+    "old_own": "old among the old",
+    "new_own": "new among the new",
+    "old_all": "old among all",
+    "new_all": "new among all",
     "all": "all",
 }
 COLORS = ("tab:red", "tab:orange", "tab:cyan", "tab:blue", "tab:green")
-COLUMNS = {"method": "second phase", "before": "old, before it", **MEASURES}
+COLUMNS = {"method": "second phase", "before": "old before", **MEASURES}
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Accuracies = dict[str, float]
