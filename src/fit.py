@@ -78,9 +78,9 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
                 raise ValueError(f"training ended before its first validation: there is no {last}")
             trainer.test(module, data, ckpt_path=last, weights_only=True, verbose=False)
             metrics |= trainer.callback_metrics
-    except SIGTERMException:  # says nothing, and would end with status 0
+    except (SIGTERMException, SystemExit):  # the latter is Lightning's answer to a second Ctrl-C
         wandb.finish(exit_code=1)
-        sys.exit(f"stopped by SIGTERM{_how_to_go_on(output_dir)}")
+        sys.exit(f"stopped{_how_to_go_on(output_dir)}")
     except BaseException as error:
         wandb.finish(exit_code=1)
         if trainer.world_size > 1 and re.search(LOST, str(error)):
@@ -110,5 +110,9 @@ def _name_wandb_run(config: DictConfig, before: Mapping[str, Any]) -> None:
 
 def _how_to_go_on(output_dir: Path) -> str:
     newest = find_newest(output_dir)
-    arguments = [f"ckpt_path={newest}", f"hydra.run.dir={output_dir}"]
-    return f": go on with {shlex.join(arguments)}" if newest else ""
+    if newest is None:
+        return ""
+    overrides = HydraConfig.get().overrides.task
+    kept = [override for override in overrides if not override.startswith("ckpt_path=")]
+    arguments = [*kept, f"ckpt_path={newest}", f"hydra.run.dir={output_dir}"]
+    return f": go on with python -m src.train {shlex.join(arguments)}"

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -55,8 +56,9 @@ def spoil(rank: int, step: int) -> list[str]:
 
 
 def go_on(message: str) -> list[str]:
-    """The arguments that a stopped run asks to be resumed with."""
-    return message.split("go on with ")[1].split()
+    """The arguments that a stopped run asks to be resumed with, but for what stopped it."""
+    arguments = shlex.split(message.split("go on with python -m src.train ")[1])
+    return [argument for argument in arguments if not argument.startswith("+callbacks.send")]
 
 
 def assert_same_metrics(first: Run, second: Run) -> None:
@@ -105,29 +107,54 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("step", "workers", "auto"),
-    [(30, 0, False), (30, 2, False), (35, 0, False), (106, 0, False), (50, 0, True)],
+    ("number", "step", "workers", "auto"),
+    [
+        (signal.SIGINT, 30, 0, False),
+        (signal.SIGTERM, 30, 0, False),
+        (signal.SIGTERM, 30, 2, False),
+        (signal.SIGTERM, 35, 0, False),
+        (signal.SIGTERM, 106, 0, False),
+        (signal.SIGTERM, 50, 0, True),
+    ],
 )
-def test_sigterm_saves_in_mid_epoch_and_the_run_goes_on_exactly(
-    step: int, workers: int, auto: bool, trained_run: Run, tmp_path: Path
+def test_signal_saves_in_mid_epoch_and_the_run_goes_on_exactly(
+    number: signal.Signals,
+    step: int,
+    workers: int,
+    auto: bool,
+    trained_run: Run,
+    tmp_path: Path,
 ) -> None:
     run, serve = tmp_path / "run", f"loader.workers={workers}"
-    overrides = [f"hydra.run.dir={run}", serve, *SHORT, *send(signal.SIGTERM, step)]
-    result = run_command("train", *overrides)
+    overrides = [serve, *SHORT, *send(number, step)]
+    result = run_command("train", f"hydra.run.dir={run}", *overrides)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     saved = run / "checkpoints" / "interrupted.ckpt"
     assert result.status == 1
-    assert result.message == (
-        f"stopped by SIGTERM: go on with ckpt_path={saved} hydra.run.dir={run}"
-    )
+    arguments = shlex.join([*overrides, f"ckpt_path={saved}", f"hydra.run.dir={run}"])
+    assert result.message == f"stopped: go on with python -m src.train {arguments}"
     assert torch.load(saved, weights_only=True)["global_step"] == step + 1
     assert not (run / "metrics.json").exists()
 
-    resumed = train(run, serve, *(["ckpt_path=auto"] if auto else go_on(result.message)))
+    resumed = train(run, *([serve, "ckpt_path=auto"] if auto else go_on(result.message)))
     assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
     assert_same_metrics(trained_run, resumed)
     ids, rows = history(run)
     assert len(ids) == 1  # gone on with, not started anew
     assert rows == history(trained_run.folder)[1]
+
+
+def test_second_ctrl_c_does_not_wait_and_the_run_goes_on_from_the_last_epoch(
+    trained_run: Run, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    signals = send(signal.SIGINT, 30), send(signal.SIGINT, 30, "send_again")
+    result = run_command("train", f"hydra.run.dir={run}", *SHORT, *signals[0], *signals[1])
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores a third
+    last = run / "checkpoints" / "last.ckpt"
+    assert f"ckpt_path={last}" in go_on(result.message)
+    resumed = train(run, *go_on(result.message))
+    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
 
 
 def test_sigterm_in_the_test_leaves_only_the_test_to_be_done(
@@ -136,7 +163,7 @@ def test_sigterm_in_the_test_leaves_only_the_test_to_be_done(
     run = tmp_path / "run"
     result = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, -1))
     last = run / "checkpoints" / "last.ckpt"
-    assert result.message.startswith(f"stopped by SIGTERM: go on with ckpt_path={last} ")
+    assert f"ckpt_path={last}" in go_on(result.message)
     elsewhere = run_command("train", f"ckpt_path={last}", *SHORT)
     assert f"hydra.run.dir={run} ends the run" in elsewhere.message
     resumed = train(run, *go_on(result.message))
@@ -158,7 +185,7 @@ def test_resumed_elsewhere_a_run_goes_on_as_the_same_wandb_run_and_a_new_one_doe
 ) -> None:
     run, other = tmp_path / "run", tmp_path / "other"
     stopped = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, 30))
-    resumed = train(other, go_on(stopped.message)[0])
+    resumed = train(other, *go_on(stopped.message)[:-1])  # but for the folder
     assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
     assert history(other)[0] == history(run)[0] != history(trained_run.folder)[0]
     assert min(history(other)[1]) == max(history(run)[1]) + 1
@@ -334,8 +361,8 @@ def test_losing_a_process_ends_the_others(lost: int, tmp_path: Path) -> None:
     os.kill((process.pid, other)[lost], signal.SIGKILL)
     _, said = process.communicate(timeout=60)  # ends when both have closed their standard error
     assert process.returncode == (1 if lost else -signal.SIGKILL)
-    expected = f"error: another process of this run was lost: go on with ckpt_path={last} "
-    assert expected in said
+    assert "error: another process of this run was lost: go on with python -m src.train" in said
+    assert f"ckpt_path={last} " in said
     assert "Traceback" not in said
     torch.load(last, weights_only=True)
 

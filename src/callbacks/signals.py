@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.trainer.states import TrainerFn
+from pytorch_lightning.utilities import rank_zero_info
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 
@@ -17,7 +18,8 @@ class StopBetweenSteps(Callback):
     Lightning answers them: the first ends the run, the second saves `hpc_ckpt_N.ckpt` and requeues
     the job. It would do so in the middle of an update of the weights, and on each process by
     itself. Here all processes answer together, after the step in which one of them got the signal.
-    Upon SIGTERM, `interrupted.ckpt` is saved before the run ends.
+    Upon SIGTERM, `interrupted.ckpt` is saved before the run ends. Ctrl-C counts as SIGTERM; a
+    second one does not wait.
 
     Args:
         folder: Where that file goes.
@@ -34,6 +36,9 @@ class StopBetweenSteps(Callback):
             if callable(handler):  # Lightning's, which it takes back when training has ended
                 self._handlers[number] = handler
                 signal.signal(number, self._note)
+        self._interrupt = signal.getsignal(signal.SIGINT)
+        if self._handlers and callable(self._interrupt):
+            signal.signal(signal.SIGINT, self._note)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if not trainer.is_last_batch:  # after which validation must not be missed
@@ -41,6 +46,9 @@ class StopBetweenSteps(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._answer(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._give_back()
 
     def on_test_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.received_sigterm:  # which Lightning looks at in training alone
@@ -51,8 +59,19 @@ class StopBetweenSteps(Callback):
     ) -> None:
         if isinstance(exception, SIGTERMException) and trainer.state.fn == TrainerFn.FITTING:
             trainer.save_checkpoint(self.path)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Ctrl-C, as it was; Lightning takes care of the other signals."""
+        if signal.getsignal(signal.SIGINT) == self._note:
+            signal.signal(signal.SIGINT, self._interrupt)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if signal.SIGTERM in self._received:
+                raise KeyboardInterrupt
+            rank_zero_info("\nstopping after this step; Ctrl-C again stops at once")
+            number = signal.SIGTERM
         self._received.add(number)
 
     def _answer(self, trainer: pl.Trainer) -> None:
