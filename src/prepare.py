@@ -6,13 +6,16 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from src.cli import command
+from src.cli import CONF_DIR, command
 from src.instantiate import instantiate
 from src.subspaces.minterms import distinct_minterms
 
 
 def prepare(config: DictConfig) -> None:
     """Have every split in reading order, and count what is in it."""
+    if "dataset" not in config:
+        names = sorted(path.stem for path in (CONF_DIR / "dataset").glob("*.yaml"))
+        raise ValueError(f"dataset is missing: add dataset=NAME, one of {', '.join(names)}")
     image_set = instantiate(config.dataset)
     image_set.fetch()
     splits = image_set.splits
@@ -21,17 +24,20 @@ def prepare(config: DictConfig) -> None:
     table = Table(
         title=f"{type(image_set).__name__}: {len(minterms)} minterms", title_justify="left"
     )
-    for heading in ("split", "images", *image_set.literals):
+    for heading in ("", *splits):
         table.add_column(heading, justify="right")
-    for name, split in splits.items():
-        shares = [f"{share:.1%}" for share in split.labels.double().mean(dim=0).tolist()]
-        table.add_row(name, f"{len(split):,}", *shares)
+    table.add_row("images", *(f"{len(split):,}" for split in splits.values()))
+    shares = [split.labels.double().mean(dim=0).tolist() for split in splits.values()]
+    for literal, *parts in zip(image_set.literals, *shares, strict=True):
+        table.add_row(literal, *(f"{part:.1%}" for part in parts))
     console = Console()
     console.print(table)
     folder = Path(config.data_dir)
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
     size = sum(path.stat().st_size for path in files) / 1e6
-    console.print(f"{folder.resolve()} holds {len(files):,} files, {size:,.0f} MB", soft_wrap=True)
+    console.print(
+        f"{folder.resolve()} holds {len(files):,} files of all sets, {size:,.0f} MB", soft_wrap=True
+    )
 
 
 main = command("prepare")(prepare)

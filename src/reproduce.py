@@ -134,7 +134,8 @@ def list_runs(
     name: str, experiment: DictConfig, runs: Path, launch: Sequence[str], console: Console
 ) -> None:
     """Say what a table would run, and what that took when it was measured."""
-    cost = f"{experiment.minutes} minutes on 2 cores" if "minutes" in experiment else "not measured"
+    minutes = experiment.get("minutes")
+    cost = f"{minutes} minutes on 2 cores" if minutes else "time not measured"
     console.print(f"{name}: {cost}", soft_wrap=True)
     if "study" in experiment:
         console.print(f"  {experiment.study['_target_']}", soft_wrap=True)
@@ -154,7 +155,9 @@ def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console)
     """Train the unfinished jobs of a sweep; what they print goes to its log."""
     left = sum(not job.finished for job in sweep.jobs)
     if not left:
-        console.print(f"{name}, {sweep.name}: all {len(sweep.jobs)} runs are finished already")
+        console.print(
+            f"{name}, {sweep.name}: {len(sweep.jobs)} of {len(sweep.jobs)} runs are finished"
+        )
         return None
     console.print(f"{name}, {sweep.name}: {left} of {len(sweep.jobs)} runs to go")
     sweep.folder.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,10 @@ def retrieve(config: DictConfig) -> None:
     paths = [config.ckpt_path] if config.beside is None else [config.ckpt_path, config.beside]
     loaded = {path: load_checkpoint(path, config.data_dir)[1:] for path in paths}
     check_same_literals({path: module for path, (_, module) in loaded.items()})
-    answers = [answer(config, path, texts, *loaded[path]) for path in loaded]
+    names = {path: model_name(module) for path, (_, module) in loaded.items()}
+    if len(set(names.values())) < len(names):
+        names = {path: f"{name}, {path}" for path, name in names.items()}
+    answers = [answer(config, path, names[path], texts, *loaded[path]) for path in loaded]
     place = f"{config.split} split"
     check_same_images(place, answers[0].images, paths[0], answers[-1].images, paths[-1])
 
@@ -77,6 +80,7 @@ def retrieve(config: DictConfig) -> None:
 def answer(
     config: DictConfig,
     path: str,
+    name: str,
     texts: Sequence[str],
     data: ImageDataModule,
     module: SubspaceModule,
@@ -86,7 +90,6 @@ def answer(
     images = open_images(config, path, data, module.to(config.device))
     module = module.cpu()
     scores, best = rank(queries, images, module, config.top_k)
-    name = model_name(module)
     rows = [
         [
             {"model": name} | row

@@ -50,5 +50,5 @@ def test_what_composes_groups_fits_their_classes(path: Path) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_root_config_belongs_to_a_command(name: str) -> None:
     assert callable(hydra.utils.get_object(f"src.{name}.main"))
-    config = composed(name, *(["dataset=digits"] if name == "prepare" else []))
+    config = composed(name)
     OmegaConf.to_container(config.hydra.help, resolve=False)

@@ -21,7 +21,7 @@ def test_makes_faces_and_counts_them(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_needs_to_be_told_which_set() -> None:
     result = run_command("prepare")
     assert result.status == 1
-    assert "dataset" in result.message
+    assert "add dataset=NAME, one of celeba, cifar10," in result.message
 
 
 def test_celeba_is_not_made_up(tmp_path: Path) -> None:

@@ -93,6 +93,13 @@ def test_two_models_are_asked_the_same(trained_run: Run, tmp_path: Path) -> None
     for run, rows in ((trained_run, both[:4]), (other, both[4:])):
         alone = retrieve(run, tmp_path / run.folder.name, *asked)
         assert [row["image"] for row in alone] == [row["image"] for row in rows]
+    best = trained_run.checkpoint.with_name("best.ckpt")
+    alike = retrieve(trained_run, tmp_path / "alike", *asked, f"beside={best}")
+    assert [row["model"] for row in alike] == [
+        f"NuclearNormLoss, score sum, {path}"
+        for path in (trained_run.checkpoint, best)
+        for _ in range(4)
+    ]
     heights = []
     for name in ("both", trained_run.folder.name):
         with Image.open(tmp_path / name / "retrieval.png") as image:

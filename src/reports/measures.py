@@ -33,6 +33,11 @@ MAIN_COLUMNS = {
 }
 
 
+def main_columns(stage: str) -> dict[str, str]:
+    """`MAIN_COLUMNS` of a stage, `test` or `val`."""
+    return {key.replace("test", stage, 1): heading for key, heading in MAIN_COLUMNS.items()}
+
+
 def estimates(runs: Results, columns: Iterable[str], by_score: bool) -> list[Row]:
     """Rows of what runs of one setting measured: one, or one for each of their retrieval scores.
 
@@ -91,7 +96,7 @@ def describe_runs(runs: Results) -> str:
     ]
     return (
         f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}. "
-        f"Queries that count (and, with fewer than 10 positives, do not): {'; '.join(queries)}."
+        f"Queries scored (in brackets: left out, fewer than 10 positives): {'; '.join(queries)}."
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from src.reports.measures import main_columns
 from src.reports.provenance import provenance
 
 
@@ -35,15 +36,14 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) -> None:
-    """Print the metrics of a stage, and where the page with the pictures is."""
+    """Print the main metrics of a stage, and where all are and the page with the pictures."""
     table = Table(title=f"{stage} results", title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
-    for key, value in sorted(metrics.items()):
-        if key.startswith(f"{stage}/"):
-            shown = f"{value:.0f}" if float(value).is_integer() and value > 1 else f"{value:.4f}"
-            table.add_row(key, shown)
+    for key, heading in main_columns(stage).items():
+        if key in metrics:
+            table.add_row(heading, f"{metrics[key]:.4f}")
     console = Console()
     console.print(table)
-    console.print(f"results: {output_dir / 'metrics.json'}", soft_wrap=True)
+    console.print(f"results: {output_dir / 'metrics.json'} has all metrics", soft_wrap=True)
     console.print(f"report:  {output_dir / 'report' / 'index.html'}", soft_wrap=True)

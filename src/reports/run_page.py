@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from src.reports import pages
-from src.reports.measures import MAIN_COLUMNS, retrieval_scores
+from src.reports.measures import main_columns, retrieval_scores
 
 FEWEST_POSITIVES = 10  # of queries that count
 SHOWN_QUERIES = 6
@@ -74,8 +74,8 @@ def write_run_page(folder: Path, config: Mapping[str, Any]) -> Path:
 
 
 def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
-    keys = {key.replace("test", stage, 1): heading for key, heading in MAIN_COLUMNS.items()}
-    facts = {heading: metrics[key] for key, heading in keys.items() if key in metrics}
+    main = main_columns(stage)
+    facts = {heading: metrics[key] for key, heading in main.items() if key in metrics}
     scores = retrieval_scores(metrics, stage)
     groups = {
         key.removeprefix(prefix): key.removeprefix(prefix).replace("_", " ")
@@ -98,7 +98,7 @@ def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
         for group, name in groups.items()
     ]
     note = (
-        f"Queries that count (and, with fewer than {FEWEST_POSITIVES} positives, do not): "
+        f"Queries scored (in brackets: left out, fewer than {FEWEST_POSITIVES} positives): "
         f"{', '.join(counts)}. The first score is the one that the run was asked for."
     )
     table = pages.Table([*columns, "P@10 negated"], by_score)
