@@ -1,6 +1,7 @@
 """Pictures of spectra, coherence, calibration, retrieved images and costs."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from src.reports.tables import Row
 from src.subspaces.projectors import coherence
 
 MAX_NAMED_MINTERMS = 48
+HEADING_WIDTH = 15  # characters
 MEASURED, THEORY, WRONG = "tab:blue", "black", "tab:red"
 
 
@@ -174,7 +176,8 @@ def estimates_figure(
         for row, (method, score) in enumerate(names)
     ]
     axes.set_yticks(range(len(names)), labels, fontsize=8)
-    axes.set_xticks(range(len(columns)), columns.values())
+    headings = [fill(heading, HEADING_WIDTH) for heading in columns.values()]
+    axes.set_xticks(range(len(columns)), headings, fontsize=9)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
