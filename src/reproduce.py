@@ -135,7 +135,7 @@ def list_runs(
 ) -> None:
     """Say what a table would run, and what that took when it was measured."""
     minutes = experiment.get("minutes")
-    cost = f"{minutes} minutes on 2 cores" if minutes else "time not measured"
+    cost = f"about {minutes} minutes on one core" if minutes else "time not measured"
     console.print(f"{name}: {cost}", soft_wrap=True)
     if "study" in experiment:
         console.print(f"  {experiment.study['_target_']}", soft_wrap=True)
