@@ -50,18 +50,27 @@ def test_overrides_of_commands_compose(name: str, arguments: str) -> None:
         compose(name, overrides=singles)
 
 
-def test_the_loss_of_the_guide_trains(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with the files that the guide adds."""
+    copy = tmp_path_factory.mktemp("guided")
     for folder in ("src", "conf"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    assert [Path(name).suffix for name, _ in ADDED] == [".py", ".yaml"]
+        shutil.copytree(ROOT / folder, copy / folder)
     for name, content in ADDED:
-        assert not (tmp_path / name).exists()
-        (tmp_path / name).write_text(content)
-    loss = Path(ADDED[1][0]).stem
-    command = [sys.executable, "-m", "src.train", f"loss={loss}", "trainer.max_epochs=12"]
-    options = ["logger=none", "hydra.run.dir=run"]
-    subprocess.run([*command, *options], cwd=tmp_path, check=True)
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        assert not (copy / name).exists()
+        (copy / name).write_text(content)
+    return copy
+
+
+@pytest.mark.parametrize("override", ["loss=squared_cosine", "dataset=corners"])
+def test_what_the_guide_adds_trains(override: str, guided: Path) -> None:
+    group, _, name = override.partition("=")
+    assert f"conf/{group}/{name}.yaml" in dict(ADDED)
+    assert f"python -m src.train {override}" in README
+    command = [sys.executable, "-m", "src.train", override, "trainer.max_epochs=12"]
+    options = ["logger=none", f"hydra.run.dir={group}"]
+    subprocess.run([*command, *options], cwd=guided, check=True)
+    metrics = json.loads((guided / group / "metrics.json").read_text())
     assert metrics["test/minterm_accuracy"] > 0.9
 
 
