@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,14 @@ SLURM = {
     "SLURM_LOCALID": "0",
     "SLURM_NODEID": "0",
 }
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as in a terminal; a process in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def send(number: signal.Signals, step: int, name: str = "send") -> list[str]:
@@ -150,7 +158,6 @@ def test_second_ctrl_c_does_not_wait_and_the_run_goes_on_from_the_last_epoch(
     run = tmp_path / "run"
     signals = send(signal.SIGINT, 30), send(signal.SIGINT, 30, "send_again")
     result = run_command("train", f"hydra.run.dir={run}", *SHORT, *signals[0], *signals[1])
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Lightning ignores a third
     last = run / "checkpoints" / "last.ckpt"
     assert f"ckpt_path={last}" in go_on(result.message)
     resumed = train(run, *go_on(result.message))

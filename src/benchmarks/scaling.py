@@ -155,6 +155,13 @@ def train_process(rank: int, processes: int, folder: str, batch_size: int, steps
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
     dist.init_process_group("gloo", meeting, timedelta(minutes=5), processes, rank)
+    seconds = _time_steps(rank, processes, batch_size, steps)
+    dist.destroy_process_group()  # after the encoder is gone, which may wait for it forever
+    if rank == 0:
+        (Path(folder) / "seconds").write_text(str(median(seconds[1:])))
+
+
+def _time_steps(rank: int, processes: int, batch_size: int, steps: int) -> list[float]:
     torch.manual_seed(0)
     images, labels, _ = RandomImages(batch_size).splits["train"][torch.arange(batch_size)]
     images, labels = images[rank::processes].float() / 255, labels[rank::processes]
@@ -165,6 +172,4 @@ def train_process(rank: int, processes: int, folder: str, batch_size: int, steps
         start = now("cpu")
         loss(encoder(images), labels).backward()
         seconds.append(now("cpu") - start)
-    if rank == 0:
-        (Path(folder) / "seconds").write_text(str(median(seconds[1:])))
-    dist.destroy_process_group()
+    return seconds
