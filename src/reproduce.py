@@ -155,9 +155,7 @@ def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console)
     """Train the unfinished jobs of a sweep; what they print goes to its log."""
     left = sum(not job.finished for job in sweep.jobs)
     if not left:
-        console.print(
-            f"{name}, {sweep.name}: {len(sweep.jobs)} of {len(sweep.jobs)} runs are finished"
-        )
+        console.print(f"{name}, {sweep.name}: finished already")
         return None
     console.print(f"{name}, {sweep.name}: {left} of {len(sweep.jobs)} runs to go")
     sweep.folder.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from src.reports.measures import (
     query_groups,
 )
 from src.reports.sensitivity import parallel_figure, sensitivity_figure
-from src.reports.tables import Table, show_cells, write_table
+from src.reports.tables import Table, describe, show_cells, write_table
 
 NO_SETTINGS = ("seed=", "data_dir=")  # rows are means over seeds, wherever the data lies
 SENSITIVITY_CAPTION = (
@@ -44,7 +44,7 @@ RETRIEVAL_MEASURES = {"map": "mAP", "precision_at_10": "P@10"}
 
 
 class SweepTable(Callback):
-    """Writes tables into the folder of a multirun, as Markdown and CSV, and a page that shows them.
+    """Writes tables into the folder of a multirun, by `write_table`, and a page that shows them.
 
     `sweep`: a row is a setting; runs that differ in their seed alone share it. Jobs without results
     are counted in their row as unfinished. `retrieval`: a row is a setting and a score; with a
@@ -87,22 +87,24 @@ def write_tables(folder: Path, pictures: bool) -> None:
         "sweep": _sweep_table(results, settings, conditions),
         "retrieval": _retrieval_table(results, conditions),
     }
+    where = provenance_of(finished)
     started = {job.name: overrides for job, overrides in jobs.items()}
     for name, table in tables.items():
-        write_table(folder / name, table, started, provenance_of(finished))
+        write_table(folder / name, table, started, where)
     if pictures:
-        _write_page(folder, tables, results, jobs)
+        _write_page(folder, tables, describe(tables["sweep"], where), results, jobs)
 
 
 def _write_page(
     folder: Path,
     tables: Mapping[str, Table],
+    conditions: str,
     results: Mapping[Setting, Results],
     jobs: Mapping[Path, list[str]],
 ) -> None:
     """Write index.html, and the pictures that it shows."""
     sweep, retrieval = tables["sweep"], tables["retrieval"]
-    sections: list[pages.Section] = [_on_page(sweep), pages.Text(sweep.conditions)]
+    sections: list[pages.Section] = [_on_page(sweep), pages.Text(conditions)]
     for name, figure, caption in (
         ("sensitivity", sensitivity_figure(results), SENSITIVITY_CAPTION),
         ("parallel", parallel_figure(results), PARALLEL_CAPTION),

@@ -214,7 +214,10 @@ def test_page_of_a_sweep_holds_every_cell_of_its_tables(
                 assert (deviation if heading.endswith(" std") else whole) == expected
     assert browser.execute_script(READ_PICTURES)[0][0] > 300
     assert len(browser.execute_script(READ_PICTURES)) == 2
-    assert "name=a <x> & b" in "".join(texts(browser, "p"))
+    said = "".join(texts(browser, "p"))
+    assert "name=a <x> & b" in said
+    for key in ("run/hardware", "run/version/torch", "run/commit"):
+        assert trained_run.metrics[key] in said
     assert [row[0] for row in runs[1:]] == ["0", "1", "2", "3", "4", "5"]
     script = "return [...document.links].map((link) => link.href)"
     links = [Path(urlsplit(link).path) for link in browser.execute_script(script)]
