@@ -79,6 +79,8 @@ def measure(
                         "trainer.limit_val_batches=0",
                         "module.max_query_literals=1",
                         "~callbacks.checkpoint_best",  # there is no validation to choose by
+                        # A tag names a config of src.train's own groups, which are not known here.
+                        *(["logger.tags=[]"] if logger == "wandb" else []),
                     )
                     timer = EpochTimer(device)
                     fit(config, image_set, timer)
