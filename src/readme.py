@@ -6,7 +6,10 @@ A table stands between two comments, the first of which says what it shows:
     <!-- end of table -->
 
 with as many conditions on rows as need be. What lies between is written anew from
-`results/NAME/SCALE/table.csv`.
+`results/NAME/SCALE/table.csv`. A section of a report stands between two others:
+
+    <!-- section TITLE of results/NAME/report.md -->
+    <!-- end of section -->
 """
 
 import re
@@ -21,16 +24,31 @@ BLOCK = re.compile(
     r".*?<!-- end of table -->",
     re.S,
 )
+SECTION = re.compile(
+    r"<!-- section (?P<title>[^>]+) of (?P<path>[\w/.]+) -->\n.*?<!-- end of section -->", re.S
+)
 
 
 def fill(text: str) -> str:
-    """Write every table of a text anew.
+    """Write every table and section of a text anew.
 
     Raises:
-        OSError: If a table of results is not there.
-        ValueError: If it has no such column, or no row fulfils the conditions.
+        OSError: If a table of results or a report is not there.
+        ValueError: If it has no such column or title, or no row fulfils the conditions.
     """
-    return BLOCK.sub(_block, text)
+    return SECTION.sub(_section, BLOCK.sub(_block, text))
+
+
+def _section(match: re.Match[str]) -> str:
+    path = ROOT / match["path"]
+    sections = re.split(r"^## (.+)\n", path.read_text(), flags=re.M)[1:]  # titles and texts
+    titles, texts = sections[::2], sections[1::2]
+    if match["title"] not in titles:
+        raise ValueError(f"{path} has no section {match['title']!r}; there are {', '.join(titles)}")
+    content = texts[titles.index(match["title"])].strip()
+    pictures_moved = content.replace("](", f"]({Path(match['path']).parent}/")
+    first = match[0].partition("\n")[0]
+    return "\n".join([first, "", pictures_moved, "", "<!-- end of section -->"])
 
 
 def _block(match: re.Match[str]) -> str:

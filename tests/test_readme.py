@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from src.cli import CONF_DIR
-from src.readme import BLOCK, fill
+from src.readme import BLOCK, SECTION, fill
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -77,6 +77,7 @@ def test_what_the_guide_adds_trains(override: str, guided: Path) -> None:
 def test_tables_are_those_of_the_results() -> None:
     assert BLOCK.findall(README)
     assert README.count("<!-- table ") == len(BLOCK.findall(README))
+    assert README.count("<!-- section ") == len(SECTION.findall(README)) > 0
     assert fill(README) == README, "make readme writes them anew"
 
 
@@ -95,3 +96,21 @@ def test_tables_are_filled_row_by_row(tmp_path: Path, monkeypatch: pytest.Monkey
         fill(text.replace("setting", "seting"))
     with pytest.raises(ValueError, match="no row with, data=c"):
         fill(text.replace("data=a", "data=c"))
+
+
+def test_sections_are_those_of_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.readme.ROOT", tmp_path)
+    folder = tmp_path / "results" / "made"
+    folder.mkdir(parents=True)
+    report = "# Made\n\nOn this.\n\n## One\n\n1\n\n![drawn](one.png)\n\n## Two\n\n2\n"
+    (folder / "report.md").write_text(report)
+    one, two = (
+        f"<!-- section {title} of results/made/report.md -->\nold\n<!-- end of section -->"
+        for title in ("One", "Two")
+    )
+    filled = fill(f"before\n{one}\nbetween\n{two}\nafter\n")
+    assert "-->\n\n1\n\n![drawn](results/made/one.png)\n\n<!-- end of section -->\nbetw" in filled
+    assert "-->\n\n2\n\n<!-- end of section -->\nafter" in filled
+    assert fill(filled) == filled
+    with pytest.raises(ValueError, match="no section 'Three'; there are One, Two"):
+        fill(one.replace("One", "Three"))
