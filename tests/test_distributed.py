@@ -28,6 +28,7 @@ SETTINGS = {
     "ole": ["+method=ole"],
     "mcr2": ["+method=mcr2"],
     "supcon": ["+method=supcon"],
+    "batch_norm": ["encoder.radius=1", "encoder.batch_norm=true"],
     "simclr": ["module=two_views", "loss=simclr", "module.relation=labels"],
     "vicreg": ["module=two_views", "loss=vicreg", "module.relation=labels"],
     "per_process": [],  # the norms of each process by itself, which is wrong

@@ -96,7 +96,7 @@ def measure_step(device: str, steps: int, batch_size: int, precision: str) -> Ro
 
 def build_encoder(device: str) -> Encoder:
     """The encoder of all measured steps."""
-    encoder = ConvNet(RandomImages.image_shape, DIM, radius=1).to(device)
+    encoder = ConvNet(RandomImages.image_shape, DIM, radius=1, batch_norm=False).to(device)
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

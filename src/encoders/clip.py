@@ -56,7 +56,7 @@ class Clip(DualEncoder):
         pixels = processor(images=extremes, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             features = network.get_image_features(pixels).pooler_output
-        super().__init__(features.shape[1], radius)
+        super().__init__(features.shape[1], radius, batch_norm=False)
         black, white = pixels[:, :, 0, 0].double()
         std = 1 / (white - black)
         self.normalization = ((-black * std).tolist(), std.tolist())

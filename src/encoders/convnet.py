@@ -14,16 +14,16 @@ class ConvNet(Encoder):
 
     Args:
         image_shape: Channels, height and width, at least 6 x 6 pixels.
-        embedding_dim, radius: As in `Encoder`.
+        embedding_dim, radius, batch_norm: As in `Encoder`.
 
     Raises:
         ValueError: If the images are too small, or D or the radius is not positive.
     """
 
     def __init__(
-        self, image_shape: Sequence[int], embedding_dim: int, radius: float | None
+        self, image_shape: Sequence[int], embedding_dim: int, radius: float | None, batch_norm: bool
     ) -> None:
-        super().__init__(embedding_dim, radius)
+        super().__init__(embedding_dim, radius, batch_norm)
         channels, height, width = image_shape
         if min(height, width) < 6:
             raise ValueError(

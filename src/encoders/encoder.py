@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from src.encoders.batch_norm import GlobalBatchNorm
+
 
 class Encoder(nn.Module):
     """Maps images to embeddings; a subclass provides `features`.
@@ -17,12 +19,14 @@ class Encoder(nn.Module):
         embedding_dim: D.
         radius: Length that every embedding is scaled to; None leaves them as they are. Subspaces
             see directions only, and with a fixed length so does the loss.
+        batch_norm: Whether embeddings are normalised over the batch, with a learned mean and scale
+            in each dimension, before they are scaled to their length.
 
     Raises:
         ValueError: If D or the radius is not positive.
     """
 
-    def __init__(self, embedding_dim: int, radius: float | None) -> None:
+    def __init__(self, embedding_dim: int, radius: float | None, batch_norm: bool) -> None:
         super().__init__()
         if embedding_dim < 1:
             raise ValueError(f"embedding_dim must be at least 1, not {embedding_dim}")
@@ -31,6 +35,7 @@ class Encoder(nn.Module):
         self.normalization: tuple[Sequence[float], Sequence[float]] | None = None
         self.embedding_dim = embedding_dim
         self.radius = radius
+        self.batch_norm = GlobalBatchNorm(embedding_dim) if batch_norm else nn.Identity()
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (N, channels, height, width), float32, to vectors (N, D) of any length."""
@@ -40,6 +45,7 @@ class Encoder(nn.Module):
         """Map images (N, channels, height, width), float32, to embeddings (N, D)."""
         # Convolutions are fastest with the channels of a pixel side by side in memory.
         features = self.features(images.contiguous(memory_format=torch.channels_last))
+        features = self.batch_norm(features)
         return features if self.radius is None else self.radius * normalize(features, dim=1)
 
 

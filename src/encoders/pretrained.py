@@ -24,7 +24,7 @@ class Pretrained(Encoder):
             safetensors keep it; or None for random ones.
         freeze: Whether only the head is trained.
         image_size: Images are scaled to squares of so many pixels.
-        embedding_dim, radius: As in `Encoder`.
+        embedding_dim, radius, batch_norm: As in `Encoder`.
 
     Raises:
         ValueError: If there is no such model, or its weights cannot be had or are another's.
@@ -41,8 +41,9 @@ class Pretrained(Encoder):
         image_size: int,
         embedding_dim: int,
         radius: float | None,
+        batch_norm: bool,
     ) -> None:
-        super().__init__(embedding_dim, radius)
+        super().__init__(embedding_dim, radius, batch_norm)
         check_channels(image_shape)
         self.freeze = freeze
         self.image_size = image_size

@@ -17,7 +17,7 @@ class SmallResNet(Encoder):
     Args:
         image_shape: Channels, height and width.
         depth: 18 or 34.
-        embedding_dim, radius: As in `Encoder`.
+        embedding_dim, radius, batch_norm: As in `Encoder`.
     """
 
     def __init__(
@@ -26,8 +26,9 @@ class SmallResNet(Encoder):
         depth: Literal[18, 34],
         embedding_dim: int,
         radius: float | None,
+        batch_norm: bool,
     ) -> None:
-        super().__init__(embedding_dim, radius)
+        super().__init__(embedding_dim, radius, batch_norm)
         self.network = ResNet(BasicBlock, BLOCKS[depth], num_classes=embedding_dim)
         self.network.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, padding=1, bias=False)
         self.network.maxpool = nn.Identity()

@@ -290,7 +290,9 @@ def build_learner(image_set: ImageSet, embedding_dim: int | None, seed: int) -> 
     """A ConvNet with subspaces of all classes; without D, its outputs are their logits."""
     pl.seed_everything(seed, verbose=False)
     classes = torch.eye(len(image_set.literals))
-    encoder = ConvNet(image_set.image_shape, embedding_dim or len(classes), radius=None)
+    encoder = ConvNet(
+        image_set.image_shape, embedding_dim or len(classes), radius=None, batch_norm=False
+    )
     network = nn.Sequential(Normalize(image_set.mean, image_set.std), *encoder.layers)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
     subspaces = None if embedding_dim is None else MintermSubspaces(classes, embedding_dim)

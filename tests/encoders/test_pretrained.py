@@ -14,8 +14,9 @@ DINO = "vit_small_patch14_reg4_dinov2.lvd142m"
 
 
 def build(model: str, weights: str | None, **settings: Any) -> Pretrained:
-    plain: dict[str, Any] = {"freeze": False, "image_size": 64, "embedding_dim": 5, "radius": None}
-    return Pretrained((3, 32, 32), model, weights, **(plain | settings)).eval()
+    sizes: dict[str, Any] = {"image_size": 64, "embedding_dim": 5}
+    plain = {"freeze": False, "radius": None, "batch_norm": False}
+    return Pretrained((3, 32, 32), model, weights, **(sizes | plain | settings)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +53,23 @@ def test_dinov2_from_a_file_keeps_its_weights_at_another_image_size(tmp_path: Pa
 
 
 def test_grey_images_reach_it_in_three_equal_channels(resnet_file: Path) -> None:
-    encoder = Pretrained((1, 32, 32), "resnet18.tv_in1k", str(resnet_file), False, 64, 5, None)
+    encoder = Pretrained(
+        (1, 32, 32), "resnet18.tv_in1k", str(resnet_file), False, 64, 5, None, False
+    )
     assert encoder.normalization is not None
     normalize = Normalize(*encoder.normalization)
     grey = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
     colour = grey.expand(-1, 3, -1, -1)
     assert torch.equal(encoder.eval()(normalize(grey)), encoder(normalize(colour)))
     with pytest.raises(ValueError, match="not 5 channels"):
-        Pretrained((5, 32, 32), "resnet18.tv_in1k", None, False, 64, 5, None)
+        Pretrained((5, 32, 32), "resnet18.tv_in1k", None, False, 64, 5, None, False)
 
 
 @pytest.mark.parametrize("switched", [False, True])
 def test_frozen_backbone_changes_in_nothing_but_its_head(switched: bool, resnet_file: Path) -> None:
-    encoder = Pretrained((3, 32, 32), "resnet18.tv_in1k", str(resnet_file), True, 64, 5, None)
+    encoder = Pretrained(
+        (3, 32, 32), "resnet18.tv_in1k", str(resnet_file), True, 64, 5, None, False
+    )
     if switched:
         encoder.eval().train()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}

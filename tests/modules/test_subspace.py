@@ -16,7 +16,7 @@ MINTERMS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
 
 def build(label_coding: LabelCoding, embedding_dim: int = 8) -> SubspaceModule:
     return SubspaceModule(
-        encoder=ConvNet(Digits.image_shape, embedding_dim, radius=None),
+        encoder=ConvNet(Digits.image_shape, embedding_dim, radius=None, batch_norm=False),
         loss=NuclearNormLoss(0.99, 0.05),
         optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
         normalize=Normalize(Digits.mean, Digits.std),
@@ -61,7 +61,7 @@ def test_more_queries_than_can_be_evaluated_are_refused() -> None:
         ValueError, match=r"queries, more than 5,000; set module.max_query_literals"
     ):
         SubspaceModule(
-            encoder=ConvNet(Digits.image_shape, 8, radius=None),
+            encoder=ConvNet(Digits.image_shape, 8, radius=None, batch_norm=False),
             loss=NuclearNormLoss(0.99, 0.05),
             optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
             normalize=Normalize(Digits.mean, Digits.std),

@@ -53,7 +53,7 @@ class ReturnRelation(nn.Module):
 def build(loss: nn.Module, relation: Relation | None, augmentation: nn.Module) -> TwoViewModule:
     torch.manual_seed(0)
     module = TwoViewModule(
-        encoder=ConvNet(Digits.image_shape, 16, radius=None),
+        encoder=ConvNet(Digits.image_shape, 16, radius=None, batch_norm=False),
         loss=loss,
         optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
         normalize=Normalize(Digits.mean, Digits.std),
@@ -257,7 +257,7 @@ def test_evaluation_of_components_sees_their_span_of_a_random_encoder(
 
 def untrained_encoder() -> dict[str, Any]:
     pl.seed_everything(13, workers=True, verbose=False)
-    return dict(ConvNet(Digits.image_shape, 32, radius=None).state_dict())
+    return dict(ConvNet(Digits.image_shape, 32, radius=None, batch_norm=False).state_dict())
 
 
 @pytest.mark.parametrize(

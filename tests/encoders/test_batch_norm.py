@@ -1,0 +1,26 @@
+import torch
+
+from src.encoders.convnet import ConvNet
+
+
+def test_embeddings_are_standardised_over_the_batch_and_then_scaled_to_their_length() -> None:
+    torch.manual_seed(0)
+    plain = ConvNet((1, 8, 8), 6, radius=None, batch_norm=False).double()
+    normed = ConvNet((1, 8, 8), 6, radius=None, batch_norm=True).double()
+    fixed = ConvNet((1, 8, 8), 6, radius=2.0, batch_norm=True).double()
+    normed.load_state_dict(plain.state_dict(), strict=False)
+    fixed.load_state_dict(normed.state_dict())
+    images = torch.rand(30, 1, 8, 8, dtype=torch.float64)
+    plain.eval()
+    for part in (normed, fixed):  # dropout draws
+        part.eval().batch_norm.train()
+        part.batch_norm.momentum = None  # running statistics are those of all batches
+    features = plain(images)
+    expected = (features - features.mean(dim=0)) / (features.var(dim=0, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(normed(images), expected)
+    lengths = expected.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(fixed(images), 2 * expected / lengths)
+
+    normed.batch_norm.eval()
+    std = (features.var(dim=0) + 1e-5).sqrt()
+    torch.testing.assert_close(normed(images[:3]), (features[:3] - features.mean(dim=0)) / std)
