@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from src.build import build_data, build_module
-from src.instantiate import instantiate
+from src.instantiate import ConfigError, instantiate
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 
@@ -130,9 +130,14 @@ def load_checkpoint(
                 raise CheckpointError(f"{path}: its config asks for {target!r}, which is refused")
     if data_dir is not None and "root" in config.dataset:
         config.dataset.root = data_dir
-    image_set = instantiate(config.dataset)
     state = checkpoint["state_dict"]
-    module = build_module(config, image_set, state[MINTERMS], from_checkpoint=True)
+    try:
+        image_set = instantiate(config.dataset)
+        module = build_module(config, image_set, state[MINTERMS], from_checkpoint=True)
+    except ConfigError as error:
+        raise CheckpointError(
+            f"{path} was written by another version of this project: {error}"
+        ) from error
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""Fill the tables of README.md from results/: `python -m src.readme`.
+"""Fill the tables and sections of README.md from results/: `python -m src.readme`.
 
 A table stands between two comments, the first of which says what it shows:
 
@@ -46,9 +46,9 @@ def _section(match: re.Match[str]) -> str:
     if match["title"] not in titles:
         raise ValueError(f"{path} has no section {match['title']!r}; there are {', '.join(titles)}")
     content = texts[titles.index(match["title"])].strip()
-    pictures_moved = content.replace("](", f"]({Path(match['path']).parent}/")
+    links_moved = re.sub(r"\]\((?!https?:|#)", f"]({Path(match['path']).parent}/", content)
     first = match[0].partition("\n")[0]
-    return "\n".join([first, "", pictures_moved, "", "<!-- end of section -->"])
+    return "\n".join([first, "", links_moved, "", "<!-- end of section -->"])
 
 
 def _block(match: re.Match[str]) -> str:

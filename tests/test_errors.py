@@ -39,6 +39,11 @@ BAD_INPUTS = {
         "takes 5 logits on this data, not 32; set encoder.embedding_dim=null",
     ),
     "radius zero": ("train", ["encoder.radius=0"], "radius must be positive"),
+    "batch normalisation of single images": (
+        "train",
+        ["encoder.batch_norm=true", "loader.batch_size=1", "debug=fast", "logger=none"],
+        "set loader.batch_size, or encoder.batch_norm=false",
+    ),
     "misspelt trainer key": ("train", ["trainer.max_epoch=3"], "did you mean trainer.max_epochs?"),
     "unknown root key": ("train", ["frobnicate=3"], "there is no key frobnicate; known: "),
     "added key of no class": ("train", ["+loss.gamma=1"], "NuclearNormLoss takes only alpha, beta"),
@@ -366,6 +371,11 @@ BAD_INPUTS = {
         "it holds no config",
     ),
     "evaluate a part that is text": ("evaluate", ["ckpt_path=part.ckpt"], "its config has no loss"),
+    "evaluate what an older version wrote": (
+        "evaluate",
+        ["ckpt_path=older.ckpt"],
+        "another version of this project: encoder.batch_norm is missing",
+    ),
     "evaluate without minterms": ("evaluate", ["ckpt_path=minterms.ckpt"], "it holds no minterms"),
     "resume from weights alone": (
         "train",
@@ -452,10 +462,12 @@ def write_bad_checkpoints(good: Path) -> None:
     Path("empty.ckpt").touch()
     checkpoint = torch.load(good, weights_only=True)
     config, state = checkpoint["config"], checkpoint["state_dict"]
+    older = {name: value for name, value in config["encoder"].items() if name != "batch_norm"}
     others = {
         "number": {"config": 3},
         "part": {"config": config | {"loss": "nuclear"}},
         "minterms": {"state_dict": {}},
+        "older": {"config": config | {"encoder": older}},
     }
     for name, changes in others.items():
         torch.save(checkpoint | changes, f"{name}.ckpt")

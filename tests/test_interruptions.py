@@ -266,8 +266,8 @@ def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     kills: int = pytestconfig.getoption("kills")
-    epochs = f"trainer.max_epochs={EPOCHS_A_KILL * kills}"
-    whole, run = train(tmp_path / "whole", epochs), tmp_path / "run"
+    settings = [f"trainer.max_epochs={EPOCHS_A_KILL * kills}", "encoder.batch_norm=true"]
+    whole, run = train(tmp_path / "whole", *settings), tmp_path / "run"
     last = run / "checkpoints" / "last.ckpt"
     generator = random.Random(0)
     in_writing = 0
@@ -275,13 +275,13 @@ def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
         moment = ("writing", "training", "writing", "anywhere")[number % 4]
         delay = generator.uniform(0, 10 if moment == "anywhere" else 0.5)
         resume = [f"ckpt_path={last}"] if last.exists() else []
-        in_writing += kill(run, [epochs, *resume], moment, delay)
+        in_writing += kill(run, [*settings, *resume], moment, delay)
         for path in (run / "checkpoints").glob("*.ckpt"):
             torch.load(path, weights_only=True)
         if not last.exists():  # nothing to go on from: what comes next is a new W&B run
             shutil.rmtree(run / "wandb", ignore_errors=True)
     assert in_writing >= kills // 4
-    resumed = train(run, epochs, f"ckpt_path={last}")
+    resumed = train(run, *settings, f"ckpt_path={last}")
     assert_same_weights(whole.checkpoint, resumed.checkpoint)
     best = [one.folder / "checkpoints" / "best.ckpt" for one in (whole, resumed)]
     assert_same_weights(*best)

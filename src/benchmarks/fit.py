@@ -22,7 +22,7 @@ COLUMNS = {
     "what": "encoder, images, batch, logger",
     "ours": "fit, images/s",
     "bare": "bare loop, images/s",
-    "ratio": "fit over the bare loop",
+    "ratio": "rate of fit over the bare loop's",
 }
 CONDITIONS = (
     "The same ConvNet, cross-entropy over ten classes, AdamW with a one-cycle schedule and batches "
@@ -79,7 +79,7 @@ def measure(
                         "trainer.limit_val_batches=0",
                         "module.max_query_literals=1",
                         "~callbacks.checkpoint_best",  # there is no validation to choose by
-                        # A tag names a config of src.train's own groups, which are not known here.
+                        # Tags interpolate the choices of src.train's groups: Hydra has none here.
                         *(["logger.tags=[]"] if logger == "wandb" else []),
                     )
                     timer = EpochTimer(device)

@@ -26,7 +26,7 @@ COLUMNS = {
     "set": "images",
     "torchvision": "torchvision with a DataLoader, batches/s",
     "cached": "ours, batches/s",
-    "speedup": "ours over torchvision's",
+    "speedup": "times as fast",
     "decode_s": "to load or decode all images once, s",
 }
 CONDITIONS = (

@@ -11,7 +11,8 @@ from src.losses.nuclear import NonFiniteEmbeddingsError
 
 class SaveDivergedBatch(Callback):
     """Saves `diverged_rankN.ckpt` when a training step meets NaN or infinity: the process's share
-    of the batch, `images`, `labels` and `indices`; and `state_dict`, the module before the step.
+    of the batch, `images`, `labels` and `indices`; and `state_dict`, the module before the step,
+    but for running statistics of batch normalisation, which have seen the batch.
 
     Args:
         folder: Where it goes.

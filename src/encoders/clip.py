@@ -34,7 +34,7 @@ class Clip(DualEncoder):
         model: A folder with the model, its tokenizer and its image processor; or the name of one on
             the hub, such as `openai/clip-vit-base-patch32`, which is downloaded once.
         freeze: Whether the image tower stays as it is and that of texts alone is trained [0].
-        radius: As in `Encoder`.
+        radius, batch_norm: As in `Encoder`.
 
     Raises:
         ValueError: If there is no such model, or a part of it is missing or of another kind.
@@ -47,7 +47,12 @@ class Clip(DualEncoder):
     network: Any  # transformers gives its models methods that nn.Module does not have
 
     def __init__(
-        self, image_shape: Sequence[int], model: str, freeze: bool, radius: float | None
+        self,
+        image_shape: Sequence[int],
+        model: str,
+        freeze: bool,
+        radius: float | None,
+        batch_norm: bool,
     ) -> None:
         check_channels(image_shape)
         network, tokenizer, processor = _load(_find(model))
@@ -56,7 +61,7 @@ class Clip(DualEncoder):
         pixels = processor(images=extremes, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             features = network.get_image_features(pixels).pooler_output
-        super().__init__(features.shape[1], radius, batch_norm=False)
+        super().__init__(features.shape[1], radius, batch_norm)
         black, white = pixels[:, :, 0, 0].double()
         std = 1 / (white - black)
         self.normalization = ((-black * std).tolist(), std.tolist())

@@ -9,6 +9,8 @@ def test_embeddings_are_standardised_over_the_batch_and_then_scaled_to_their_len
     normed = ConvNet((1, 8, 8), 6, radius=None, batch_norm=True).double()
     fixed = ConvNet((1, 8, 8), 6, radius=2.0, batch_norm=True).double()
     normed.load_state_dict(plain.state_dict(), strict=False)
+    scale, mean = torch.rand(2, 6, dtype=torch.float64)
+    normed.batch_norm.load_state_dict({"weight": scale, "bias": mean}, strict=False)
     fixed.load_state_dict(normed.state_dict())
     images = torch.rand(30, 1, 8, 8, dtype=torch.float64)
     plain.eval()
@@ -16,11 +18,13 @@ def test_embeddings_are_standardised_over_the_batch_and_then_scaled_to_their_len
         part.eval().batch_norm.train()
         part.batch_norm.momentum = None  # running statistics are those of all batches
     features = plain(images)
-    expected = (features - features.mean(dim=0)) / (features.var(dim=0, correction=0) + 1e-5).sqrt()
+    std = (features.var(dim=0, correction=0) + 1e-5).sqrt()
+    expected = scale * (features - features.mean(dim=0)) / std + mean
     torch.testing.assert_close(normed(images), expected)
     lengths = expected.norm(dim=1, keepdim=True)
     torch.testing.assert_close(fixed(images), 2 * expected / lengths)
 
     normed.batch_norm.eval()
     std = (features.var(dim=0) + 1e-5).sqrt()
-    torch.testing.assert_close(normed(images[:3]), (features[:3] - features.mean(dim=0)) / std)
+    expected = scale * (features[:3] - features.mean(dim=0)) / std + mean
+    torch.testing.assert_close(normed(images[:3]), expected)

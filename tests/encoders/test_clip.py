@@ -27,7 +27,7 @@ TEXTS = [
 
 
 def build(folder: Path | str, freeze: bool = False, channels: int = 3) -> Clip:
-    return Clip((channels, 32, 32), str(folder), freeze, radius=None)
+    return Clip((channels, 32, 32), str(folder), freeze, radius=None, batch_norm=False)
 
 
 def embed(encoder: Clip, images: Tensor) -> Tensor:
