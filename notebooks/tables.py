@@ -65,7 +65,10 @@ pd.DataFrame(
         "what it is": titles,
         "scale": {name: folder.name for name, folder in found.items()},
         "rows": {name: str(len(record["rows"])) for name, record in records.items()},
-        "commit": {name: record["run/commit"][:7] for name, record in records.items()},
+        "commits": {
+            name: ", ".join(commit[:7] for commit in record["run/commit"].split(", "))
+            for name, record in records.items()
+        },
     }
 ).fillna("not made yet")
 
