@@ -73,9 +73,9 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         else:
             trainer.fit(module, data, ckpt_path=resumed, weights_only=True)
         metrics = before.get("metrics", {}) | trainer.callback_metrics
+        if not last.exists():
+            raise ValueError(f"training ended before its first validation: there is no {last}")
         if config.test:
-            if not last.exists():
-                raise ValueError(f"training ended before its first validation: there is no {last}")
             trainer.test(module, data, ckpt_path=last, weights_only=True, verbose=False)
             metrics |= trainer.callback_metrics
     except (SIGTERMException, SystemExit):  # the latter is Lightning's answer to a second Ctrl-C

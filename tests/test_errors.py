@@ -44,6 +44,11 @@ BAD_INPUTS = {
         ["encoder.batch_norm=true", "loader.batch_size=1", "debug=fast", "logger=none"],
         "set loader.batch_size, or encoder.batch_norm=false",
     ),
+    "training without a validation": (
+        "train",
+        ["debug=fast", "trainer.limit_train_batches=null", "test=false", "logger=none"],
+        "training ended before its first validation",
+    ),
     "misspelt trainer key": ("train", ["trainer.max_epoch=3"], "did you mean trainer.max_epochs?"),
     "unknown root key": ("train", ["frobnicate=3"], "there is no key frobnicate; known: "),
     "added key of no class": ("train", ["+loss.gamma=1"], "NuclearNormLoss takes only alpha, beta"),
