@@ -36,8 +36,8 @@ import pandas as pd
 import PIL.Image
 from IPython.display import Image, Markdown, display
 
-from src.cli import CONF_DIR
-from src.reproduction import load_experiment, table_names
+from src.config.command import CONF_DIR
+from src.tables.experiments import load_experiment, table_names
 
 # %matplotlib inline
 plt.rcParams |= {"figure.dpi": 80, "figure.constrained_layout.use": True}

@@ -38,15 +38,16 @@ from torch.optim import SGD
 
 from src.data.digits import DIGITS_WITH
 from src.losses.nuclear import NuclearNormLoss, nuclear_norm_loss, nuclear_norm_terms
-from src.reproduction import load_experiment
+from src.readouts.subspaces import MintermSubspaces
 from src.studies.descent import gradient_steps, random_start
 from src.studies.measures import entailment_agreement
 from src.studies.synthetic import descend, label_matrix, squared_cosines
 from src.subspaces.closed_form import optimal_embeddings, optimal_loss, optimal_singular_values
 from src.subspaces.lattice import boolean_share, complement, entails, join, meet
-from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
+from src.subspaces.minterms import distinct_minterms, find_minterms
 from src.subspaces.projectors import coherence, max_coherence, max_commutator, span_projectors
 from src.subspaces.propositions import Proposition, conjunctions
+from src.tables.experiments import load_experiment
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.cli import check_device, command
+from src.config.command import check_device, command
 from src.reports.provenance import provenance
 from src.reports.tables import Row, markdown_table
 

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from wandb_workspaces import expr
 
 from src.callbacks.report import LINES
-from src.cli import command
-from src.loggers import EVERY_EPOCH
+from src.config.command import command
+from src.runs.loggers import EVERY_EPOCH
 
 COLUMNS = (
     *("run:displayName", "run:group", "run:tags", "summary:test/minterm_accuracy"),

@@ -6,13 +6,13 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 
-from src.build import describe_run
 from src.callbacks.report import Report
-from src.checkpoints import load_checkpoint
-from src.cli import command
-from src.instantiate import instantiate
+from src.config.command import command
+from src.config.instantiate import instantiate
 from src.reports.results import print_results, write_metrics
 from src.reports.run_page import write_run_page
+from src.runs.checkpoints import load_checkpoint
+from src.runs.compose import describe_run
 
 
 def evaluate(config: DictConfig) -> None:

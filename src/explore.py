@@ -17,12 +17,11 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from src import markup
-from src.checkpoints import load_checkpoint
-from src.cli import USER_ERRORS, check_device, command, describe_error
+from src.config.command import USER_ERRORS, check_device, command, describe_error
 from src.data.gallery import Gallery
-from src.reports.figures import minterm_name
-from src.search import (
+from src.runs.checkpoints import load_checkpoint
+from src.search import markup
+from src.search.images import (
     Images,
     check_same_images,
     check_same_literals,
@@ -34,6 +33,7 @@ from src.search import (
     rank,
     read_query,
 )
+from src.subspaces.minterms import minterm_name
 from src.subspaces.propositions import Proposition, PropositionError
 
 SPLITS = ("test", "val", "train")

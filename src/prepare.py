@@ -6,8 +6,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from src.cli import CONF_DIR, command
-from src.instantiate import instantiate
+from src.config.command import CONF_DIR, command
+from src.config.instantiate import instantiate
 from src.subspaces.minterms import distinct_minterms
 
 

@@ -14,12 +14,19 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from src.cli import USER_ERRORS, call, command, describe_error
-from src.instantiate import instantiate
+from src.config.command import USER_ERRORS, call, command, describe_error
+from src.config.instantiate import instantiate
 from src.reports import pages
 from src.reports.provenance import provenance
 from src.reports.tables import Table, describe, show_cells, write_table
-from src.reproduction import Sweep, load_experiment, sweeps_of, table_figure, table_names, tabulate
+from src.tables.experiments import (
+    Sweep,
+    load_experiment,
+    sweeps_of,
+    table_figure,
+    table_names,
+    tabulate,
+)
 
 INTERVAL = 0.5  # seconds between two looks at which runs are finished
 

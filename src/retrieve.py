@@ -13,13 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
-from src.checkpoints import load_checkpoint
-from src.cli import check_device, command
+from src.config.command import check_device, command
 from src.data.gallery import Gallery
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 from src.reports.figures import retrieval_figure
-from src.search import (
+from src.runs.checkpoints import load_checkpoint
+from src.search.images import (
     Images,
     check_same_images,
     check_same_literals,

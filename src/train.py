@@ -6,8 +6,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from src.cli import command
-from src.instantiate import check_value, instantiate
+from src.config.command import command
+from src.config.instantiate import check_value, instantiate
 
 PLAIN: dict[str, Any] = {
     "name": str,
@@ -31,7 +31,7 @@ def train(config: DictConfig) -> float | None:
         return None
     image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
-    from src.fit import fit_and_test
+    from src.runs.fit import fit_and_test
 
     metrics = fit_and_test(config, image_set)
     if config.optimized_metric is None:
@@ -46,7 +46,7 @@ def train(config: DictConfig) -> float | None:
 
 def _go_on(config: DictConfig) -> bool:
     """Set the checkpoint that the run of a folder goes on from; False if it is finished."""
-    from src.checkpoints import find_finished, find_newest
+    from src.runs.checkpoints import find_finished, find_newest
 
     output_dir = Path(config.output_dir)
     plain: Any = OmegaConf.to_container(config, resolve=True)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from src.build import build_data, build_module
-from src.cli import CONF_DIR
-from src.instantiate import instantiate
+from src.config.command import CONF_DIR
+from src.config.instantiate import instantiate
 from src.losses.nuclear import NuclearNormLoss
+from src.runs.compose import build_data, build_module
 
 WORLD_SIZES = (1, 2, 4)
 SETTINGS = {

@@ -17,8 +17,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from src.cli import CONF_DIR
-from src.reproduction import EXPERIMENTS, load_experiment, sweeps_of, table_names, tabulate
+from src.config.command import CONF_DIR
+from src.tables.experiments import EXPERIMENTS, load_experiment, sweeps_of, table_names, tabulate
 
 ROOT = CONF_DIR.parent
 TABLES = [(name, scale) for name in table_names() for scale in ("cpu", "paper")]
@@ -156,7 +156,7 @@ def test_failing_cell_is_reported_and_costs_no_other(
     ]
     (tmp_path / "broken.yaml").write_text("\n".join(lines))
     (tmp_path / "reference_numbers.yaml").write_text("{}")
-    monkeypatch.setattr("src.reproduction.EXPERIMENTS", tmp_path)
+    monkeypatch.setattr("src.tables.experiments.EXPERIMENTS", tmp_path)
     result = run_command("reproduce", *in_folder(tmp_path, "table=all"))
     assert result.status == 1
     assert "broken: digits: loss: alpha must be a number between 0 and 1" in result.message

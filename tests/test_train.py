@@ -16,9 +16,9 @@ from conftest import (
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from src.checkpoints import load_checkpoint
 from src.losses.nuclear import gram_matrix
 from src.metrics.spectral import compare_spectrum
+from src.runs.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))

@@ -16,10 +16,10 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
+from src.config.instantiate import instantiate
 from src.data.images import LabelledImages
-from src.instantiate import instantiate
+from src.readouts.prompts import FRAMES, minterm_captions, prompt
 from src.subspaces.minterms import distinct_minterms
-from src.subspaces.prompts import FRAMES, minterm_captions, prompt
 from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent

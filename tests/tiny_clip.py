@@ -20,7 +20,7 @@ from transformers import (
     logging,
 )
 
-from src.subspaces.prompts import vocabulary
+from src.readouts.prompts import vocabulary
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()

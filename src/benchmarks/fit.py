@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from src.benchmarks.images import RandomImages
 from src.benchmarks.timing import now
 from src.benchmarks.training import CROSS_ENTROPY, compose_training, fit
-from src.build import build_data, build_module
 from src.reports.tables import Row
+from src.runs.compose import build_data, build_module
 
 TITLE = "Images per second against a bare loop"
 COLUMNS = {

@@ -15,8 +15,9 @@ from torch.nn.functional import normalize
 from src.benchmarks.timing import peak_memory, timed
 from src.data.files import StoredRows, write_once
 from src.metrics.retrieval import CHUNK, best_matches, evaluate_retrieval
+from src.readouts.subspaces import MintermSubspaces
 from src.reports.tables import Row
-from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
+from src.subspaces.minterms import distinct_minterms, find_minterms
 from src.subspaces.propositions import Proposition, conjunctions
 
 LITERALS = ("Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male")

@@ -23,8 +23,8 @@ from src.benchmarks.step import ALPHA, BETA, build_encoder
 from src.benchmarks.timing import now, timed
 from src.losses.nuclear import NuclearNormLoss
 from src.metrics.retrieval import evaluate_retrieval
+from src.readouts.subspaces import MintermSubspaces
 from src.reports.tables import Row
-from src.subspaces.minterms import MintermSubspaces
 from src.subspaces.propositions import conjunctions
 
 __all__ = ["COLUMNS", "draw_rows"]  # of the report

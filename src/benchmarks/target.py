@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from src.benchmarks.timing import now
 from src.benchmarks.training import CROSS_ENTROPY, compose_training, fit
-from src.instantiate import instantiate
+from src.config.instantiate import instantiate
 from src.reports.figures import target_figure
 from src.reports.tables import Row
 

@@ -7,9 +7,9 @@ import pytorch_lightning as pl
 import wandb
 from omegaconf import DictConfig
 
-from src.build import build_data, build_module
+from src.config.instantiate import instantiate
 from src.data.images import ImageSet
-from src.instantiate import instantiate
+from src.runs.compose import build_data, build_module
 
 CROSS_ENTROPY = ["loss=cross_entropy", "module.readout=softmax", "encoder.embedding_dim=null"]
 

@@ -6,10 +6,10 @@ from pytorch_lightning.callbacks import Callback
 
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.probes import linear_probe, nearest_neighbors
+from src.metrics.spectral import effective_rank
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 from src.subspaces.minterms import find_minterms
-from src.subspaces.projectors import effective_rank
 
 
 class Probe(Callback):

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from src.losses.nuclear import singular_values_from_gram, terms_from_gram
 from src.subspaces.closed_form import optimal_loss, optimal_singular_values
-from src.subspaces.projectors import effective_rank
 
 
 class Spectrum(NamedTuple):
@@ -52,3 +51,18 @@ def compare_spectrum(gram: Tensor, num_labels: int, alpha: float, beta: float) -
         "label_rank": float(torch.linalg.matrix_rank(labels)),
     }
     return Spectrum(singular_values, optimal_values, summary)
+
+
+def effective_rank(singular_values: Tensor) -> float:
+    """Exponential of the entropy of the normalised singular values (Roy and Vetterli, 2007).
+
+    Args:
+        singular_values: (n,), nonnegative. Zeros do not count.
+
+    Returns:
+        Between 1 and the rank; 0 for a zero matrix.
+    """
+    total = singular_values.sum()
+    if total == 0:
+        return 0.0
+    return float(torch.special.entr(singular_values / total).sum().exp())

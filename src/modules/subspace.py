@@ -29,26 +29,25 @@ from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.retrieval import RetrievalResults, average_precision, evaluate_retrieval
 from src.metrics.spectral import Spectrum, compare_spectrum
 from src.optimizers import OptimizerFactory
+from src.readouts.head import HeadReadout
+from src.readouts.kernel import KernelReadout
+from src.readouts.prompts import FRAMES, captions, prompt, vocabulary
+from src.readouts.readout import PROBABILITIES
+from src.readouts.readout import Readout as MintermReadout
+from src.readouts.sigmoid import SigmoidReadout
+from src.readouts.softmax import SoftmaxReadout
+from src.readouts.subspaces import MintermSubspaces
+from src.readouts.text import TextReadout
 from src.subspaces.closed_form import optimal_loss
-from src.subspaces.kernel import KernelReadout
-from src.subspaces.minterms import MintermSubspaces, find_minterms
+from src.subspaces.minterms import find_minterms
 from src.subspaces.projectors import (
     literal_projectors,
     max_coherence,
     max_commutator,
     semantic_coherence,
 )
-from src.subspaces.prompts import FRAMES, captions, prompt, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions
-from src.subspaces.readouts import (
-    PROBABILITIES,
-    HeadReadout,
-    MintermReadout,
-    SigmoidReadout,
-    SoftmaxReadout,
-    TextReadout,
-)
 
 LabelCoding = Literal["literals", "minterms", "captions"]
 Readout = Literal["subspaces", "head", "kernel", "softmax", "sigmoid", "text"]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from src.metrics.calibration import Reliability
 from src.reports.tables import Row
+from src.subspaces.minterms import minterm_name
 from src.subspaces.projectors import coherence
 
 MAX_NAMED_MINTERMS = 48
@@ -135,12 +136,6 @@ def reliability_figure(panels: Mapping[str, Mapping[str, Reliability]]) -> Figur
         axes.legend(frameon=False, fontsize=8, loc="upper left")
     all_axes[0].set_ylabel("share that is true; grey: share of all")
     return figure
-
-
-def minterm_name(minterm: Tensor, literals: Sequence[str]) -> str:
-    """The literals that are true in a minterm (C,), joined; `none` where there is none."""
-    present = [name for name, value in zip(literals, minterm.tolist(), strict=True) if value]
-    return " & ".join(present) or "none"
 
 
 def estimates_figure(

@@ -49,9 +49,9 @@ from src.data.samplers import RandomSampler
 from src.encoders.convnet import ConvNet
 from src.losses.nuclear import NuclearNormLoss
 from src.optimizers import OptimizerFactory
+from src.readouts.subspaces import MintermSubspaces
 from src.reports.figures import THEORY
 from src.reports.tables import Row, Table
-from src.subspaces.minterms import MintermSubspaces
 from src.subspaces.projectors import span_projectors
 
 EVAL_BATCH_SIZE = 128  # faster than larger ones on a CPU

@@ -19,6 +19,7 @@ from torch.optim import SGD
 from src.losses.mmcr import mmcr_loss
 from src.losses.nuclear import nuclear_norm_loss
 from src.losses.ole import ole_loss
+from src.readouts.subspaces import MintermSubspaces
 from src.reports.tables import Row
 from src.studies.descent import gradient_descent, quasi_newton, random_start
 from src.studies.measures import (
@@ -32,10 +33,9 @@ from src.studies.synthetic import label_matrix
 from src.studies.verdicts import Claim, Found, converged, converged_to, judge
 from src.subspaces.closed_form import optimal_loss, optimal_singular_values
 from src.subspaces.lattice import complement
-from src.subspaces.minterms import MintermSubspaces, distinct_minterms
+from src.subspaces.minterms import distinct_minterms, find_minterms
 from src.subspaces.projectors import max_coherence, max_commutator, span_projectors
 from src.subspaces.propositions import conjunctions
-from src.subspaces.readouts import find_minterms
 
 Key = tuple[str, str]  # labels and a loss
 

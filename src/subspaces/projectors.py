@@ -82,18 +82,3 @@ def max_commutator(projectors: Tensor) -> float:
         # (P_i P_j)^T = P_j P_i
         largest = torch.maximum(largest, torch.linalg.matrix_norm(products - products.mT).max())
     return float(largest)
-
-
-def effective_rank(singular_values: Tensor) -> float:
-    """Exponential of the entropy of the normalised singular values (Roy and Vetterli, 2007).
-
-    Args:
-        singular_values: (n,), nonnegative. Zeros do not count.
-
-    Returns:
-        Between 1 and the rank; 0 for a zero matrix.
-    """
-    total = singular_values.sum()
-    if total == 0:
-        return 0.0
-    return float(torch.special.entr(singular_values / total).sum().exp())

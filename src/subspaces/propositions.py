@@ -129,6 +129,30 @@ def conjunctions(literals: Sequence[str], max_literals: int) -> list[Proposition
     ]
 
 
+def evaluate_independent(propositions: Sequence[Proposition], literals: Tensor) -> Tensor:
+    """Probabilities of propositions as they are written, as if every occurrence of a literal were
+    independent: p q for `&`, p + q - p q for `|`, 1 - p for `~`.
+
+    Args:
+        propositions: (Q,).
+        literals: (N, C), probabilities of the literals.
+
+    Returns:
+        (N, Q).
+    """
+    scores = [
+        proposition.evaluate(
+            literal=lambda column: literals[:, column],
+            constant=lambda value: literals.new_full((len(literals),), value),
+            complement=lambda p: 1 - p,
+            meet=torch.mul,
+            join=lambda p, q: p + q - p * q,
+        )
+        for proposition in propositions
+    ]
+    return torch.stack(scores, dim=1)
+
+
 def _check_names(literals: Sequence[str]) -> None:
     for name in literals:
         if not name.replace("_", "").isalnum() or next(_tokens(name))[0] != TOKEN_SYMBOL:

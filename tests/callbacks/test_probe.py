@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from src.checkpoints import load_checkpoint
 from src.data.digits import Digits
+from src.runs.checkpoints import load_checkpoint
 
 SUPERVISED = ("trainer.max_epochs=2", "callbacks=probe", "logger=none")
 

@@ -202,7 +202,8 @@ def test_a_model_that_is_nowhere_is_refused(model: str, message: str) -> None:
 
 def test_transformers_is_imported_only_where_it_is_used() -> None:
     check = (
-        "import src.train, src.fit, sys; assert 'transformers.modeling_utils' not in sys.modules"
+        "import src.train, src.runs.fit, sys; "
+        "assert 'transformers.modeling_utils' not in sys.modules"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", check], env=environment, check=True)

@@ -14,9 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from src.build import build_loss
-from src.checkpoints import load_checkpoint
-from src.cli import CONF_DIR
+from src.config.command import CONF_DIR
 from src.data.digits import Digits
 from src.data.images import ImageBatch
 from src.data.normalize import Normalize
@@ -26,6 +24,8 @@ from src.losses.simclr import SimCLRLoss
 from src.losses.vicreg import VICRegLoss
 from src.modules.two_views import Relation, TwoViewModule
 from src.optimizers import adamw_one_cycle
+from src.runs.checkpoints import load_checkpoint
+from src.runs.compose import build_loss
 from src.subspaces.minterms import distinct_minterms
 
 LOSSES = ["simclr", "spectral_contrastive", "byol_spectral", "vicreg", "barlow_twins", "pca"]

@@ -11,12 +11,12 @@ from src.reports.figures import (
     WRONG,
     coherence_figure,
     estimates_figure,
-    minterm_name,
     reliability_figure,
     retrieval_figure,
     spectrum_figure,
 )
 from src.reports.tables import Estimate, Row
+from src.subspaces.minterms import minterm_name
 
 
 def wrong_pixels(path: Path) -> int:

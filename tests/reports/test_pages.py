@@ -26,7 +26,7 @@ from src.reports.pages import (
     Text,
     write_page,
 )
-from src.reports.sweeps import write_tables
+from src.tables.sweeps import write_tables
 
 ODD = """a & ~b <x> "q" 'r' {{ 7 * 7 }} &amp;"""
 FACTS = {

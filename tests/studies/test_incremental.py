@@ -10,6 +10,7 @@ from torch import nn
 
 from src.data.mnist import FILES, FashionMnist, read_idx
 from src.losses.nuclear import NuclearNormLoss
+from src.readouts.subspaces import MintermSubspaces
 from src.studies.incremental import (
     Learner,
     Memory,
@@ -21,7 +22,6 @@ from src.studies.incremental import (
     load,
     split_embeddings,
 )
-from src.subspaces.minterms import MintermSubspaces
 
 
 def samples(classes: list[int], seed: int, features: int = 7, num_classes: int = 4) -> Samples:

@@ -12,9 +12,9 @@ from scipy.stats import pearsonr
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from src.metrics.spectral import effective_rank
 from src.subspaces.projectors import (
     coherence,
-    effective_rank,
     literal_projectors,
     max_coherence,
     max_commutator,

@@ -29,7 +29,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-CONF_DIR = Path(__file__).resolve().parent.parent / "conf"
+CONF_DIR = Path(__file__).resolve().parents[2] / "conf"
 OmegaConf.register_new_resolver("project_dir", lambda: str(CONF_DIR.parent))
 OmegaConf.register_new_resolver("run_name", lambda name, seed: name_run(name, seed))
 

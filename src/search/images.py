@@ -13,7 +13,7 @@ from src.data.gallery import Gallery
 from src.metrics.retrieval import best_matches
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
-from src.reports.figures import minterm_name
+from src.subspaces.minterms import minterm_name
 from src.subspaces.propositions import Proposition
 
 

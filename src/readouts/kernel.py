@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from src.readouts.readout import Readout
 from src.subspaces.minterms import find_minterms
-from src.subspaces.readouts import MintermReadout
 
 
-class KernelReadout(MintermReadout):
+class KernelReadout(Readout):
     """p(m | x) proportional to exp(-2 ||x - c_m||^2), with the mean position c_m of a minterm.
 
     Args:

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.subspaces.prompts import FRAMES
+from src.readouts.prompts import FRAMES
+from src.readouts.sigmoid import SigmoidReadout
+from src.readouts.softmax import SoftmaxReadout
+from src.readouts.text import TextReadout
 from src.subspaces.propositions import Proposition
-from src.subspaces.readouts import SigmoidReadout, SoftmaxReadout, TextReadout
 
 LITERALS = ("a", "b", "c")
 

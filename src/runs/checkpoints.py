@@ -16,10 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from src.build import build_data, build_module
-from src.instantiate import ConfigError, instantiate
+from src.config.instantiate import ConfigError, instantiate
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
+from src.runs.compose import build_data, build_module
 
 CONFIG_KEY = "config"
 MINTERMS = "subspaces.minterms"

@@ -6,9 +6,9 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
+from src.config.instantiate import ConfigError, check_values, find_target, instantiate
 from src.data.images import ImageSet
 from src.data.normalize import Normalize
-from src.instantiate import ConfigError, check_values, find_target, instantiate
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule, number_of_logits
 from src.optimizers import OptimizerFactory

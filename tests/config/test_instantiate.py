@@ -1,7 +1,7 @@
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from src.instantiate import ConfigError, instantiate
+from src.config.instantiate import ConfigError, instantiate
 
 
 class Target:

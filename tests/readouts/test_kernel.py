@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from src.subspaces.kernel import KernelReadout
+from src.readouts.kernel import KernelReadout
 
 MINTERMS = torch.tensor([[0, 1], [1, 0], [1, 1]]).bool()
 

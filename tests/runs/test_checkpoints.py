@@ -6,7 +6,7 @@ import torch
 from conftest import Run
 from omegaconf import OmegaConf
 
-from src.checkpoints import AtomicCheckpointIO, CheckpointError, check_resumable
+from src.runs.checkpoints import AtomicCheckpointIO, CheckpointError, check_resumable
 
 
 def test_writes_the_checkpoint_and_nothing_beside_it(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 from torch.nn.functional import normalize
 
-from src.subspaces.minterms import MintermSubspaces, distinct_minterms, find_minterms
+from src.readouts.subspaces import MintermSubspaces
+from src.subspaces.minterms import distinct_minterms, find_minterms
 from src.subspaces.propositions import Proposition
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/authors_reference.json").read_text())[

@@ -15,8 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from wandb.sdk.lib.runid import generate_id
 
-from src.build import build_data, build_module, describe_run
-from src.checkpoints import (
+from src.config.instantiate import instantiate
+from src.data.images import ImageSet
+from src.reports.results import print_results, write_metrics, write_whole
+from src.reports.run_page import write_run_page
+from src.runs.checkpoints import (
     SaveConfig,
     check_resumable,
     find_newest,
@@ -24,10 +27,7 @@ from src.checkpoints import (
     read_checkpoint,
     remove_partial,
 )
-from src.data.images import ImageSet
-from src.instantiate import instantiate
-from src.reports.results import print_results, write_metrics, write_whole
-from src.reports.run_page import write_run_page
+from src.runs.compose import build_data, build_module, describe_run
 
 LOST = "(?i)connection (closed|reset|refused)|broken pipe|timed out|nccl"  # said by gloo and NCCL
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.subspaces.prompts import FRAMES, captions, prompt, vocabulary
+from src.readouts.prompts import FRAMES, captions, prompt, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 
 LITERALS = ("Wearing_Hat", "Bald", "Male")

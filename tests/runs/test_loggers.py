@@ -10,10 +10,10 @@ from conftest import Run, wandb_folder, wandb_history, wandb_records, wandb_summ
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from src.checkpoints import load_checkpoint
-from src.cli import CONF_DIR, name_run
-from src.loggers import BEST
+from src.config.command import CONF_DIR, name_run
 from src.modules.subspace import Readout
+from src.runs.checkpoints import load_checkpoint
+from src.runs.loggers import BEST
 
 RISING = ("minterm_accuracy", "literal_auprc", "retrieval/map_negated", "retrieval/precision_at_10")
 FALLING = (

@@ -30,7 +30,7 @@ from src.reports.measures import Results, Setting, describe_runs, estimates, pro
 from src.reports.sensitivity import sensitivity_figure
 from src.reports.tables import Row, Table
 
-EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 REFERENCE = "reference_numbers"  # published figures, which tables refer to
 
 

@@ -1,0 +1,107 @@
+"""Comparison of images with texts, as CLIP does zero-shot."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from src.readouts.prompts import FRAMES, minterm_captions, prompt
+from src.readouts.readout import PROBABILITIES, Readout
+from src.subspaces.propositions import Proposition, evaluate_independent
+
+
+class TextReadout(Readout):
+    """Images are compared with texts, as CLIP does zero-shot.
+
+    Scores of a proposition, from cosine similarities s of an image with texts:
+
+    - `prompt`: with the prompt of the proposition, negation kept.
+    - `prompt_ensemble`: with the mean direction of its prompts in several sentences.
+    - `prompt_without_negation`: with "not" left out, as the authors do.
+    - `arithmetic`: literals count s, negated -s; `&` adds, `|` takes the larger.
+    - `probability`, `calibrated`: of the minterms that satisfy it, see `minterm_logits`.
+    - `literal_product`: p(literal) is a softmax over its prompt and that of its negation; p q for
+      `&`, p + q - p q for `|`, 1 - p for `~`.
+
+    Args:
+        minterms: (M, C).
+        literals: (C,), names.
+        text: Maps n texts to embeddings (n, D); trained along if it is a module.
+        scale: Returns the inverse temperature of similarities.
+    """
+
+    score_kinds = (
+        "prompt",
+        "prompt_ensemble",
+        "prompt_without_negation",
+        "arithmetic",
+        "literal_product",
+        *PROBABILITIES,
+    )
+
+    def __init__(
+        self,
+        minterms: Tensor,
+        literals: Sequence[str],
+        text: Callable[[Sequence[str]], Tensor],
+        scale: Callable[[], Tensor],
+    ) -> None:
+        super().__init__(minterms)
+        self.literals = tuple(literals)
+        self.text = text
+        self.scale = scale
+
+    def minterm_logits(self, embeddings: Tensor) -> Tensor:
+        """Similarities with the captions of minterms, which name what is there: (N, M)."""
+        texts = minterm_captions(self.minterms, self.literals)
+        return self.scale().double() * self._similarities(embeddings, texts)
+
+    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
+        texts = [
+            prompt(Proposition(sign + literal, self.literals), self.literals)
+            for sign in ("", "~")
+            for literal in self.literals
+        ]
+        plain, negated = self._similarities(embeddings, texts).chunk(2, dim=1)
+        return (self.scale().double() * (plain - negated)).sigmoid()
+
+    def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
+        if kind in PROBABILITIES:
+            return super().score(embeddings, propositions, kind)
+        if kind.startswith("prompt"):
+            frames = FRAMES if kind == "prompt_ensemble" else FRAMES[:1]
+            negation = kind != "prompt_without_negation"
+            directions = [
+                self._directions(
+                    [prompt(query, self.literals, negation, frame) for query in propositions]
+                )
+                for frame in frames
+            ]
+            return self._cosines(embeddings, torch.stack(directions).mean(dim=0))
+        if kind == "literal_product":
+            return evaluate_independent(propositions, self.literal_probabilities(embeddings))
+        texts = [prompt(Proposition(name, self.literals), self.literals) for name in self.literals]
+        literals = self._similarities(embeddings, texts)
+        scores = [
+            proposition.evaluate(
+                literal=lambda column: literals[:, column],
+                constant=lambda value: literals.new_full((len(literals),), 2.0 * value - 1),
+                complement=torch.neg,
+                meet=torch.add,
+                join=torch.maximum,
+            )
+            for proposition in propositions
+        ]
+        return torch.stack(scores, dim=1)
+
+    def _similarities(self, embeddings: Tensor, texts: Sequence[str]) -> Tensor:
+        """Cosines of images (N, D) with n texts: (N, n), float64."""
+        return self._cosines(embeddings, self._directions(texts))
+
+    def _directions(self, texts: Sequence[str]) -> Tensor:
+        """Unit embeddings of n texts: (n, D), float64."""
+        return normalize(self.text(texts).double(), dim=1)
+
+    def _cosines(self, embeddings: Tensor, directions: Tensor) -> Tensor:
+        return normalize(embeddings.double(), dim=1) @ normalize(directions, dim=1).T
