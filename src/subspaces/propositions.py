@@ -9,11 +9,12 @@ Syntax, from loose to tight: `|` or `or`, `&` or `and`, `~` or `not`; parenthese
 
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import combinations, product
 from typing import TypeVar
 
 import boolean
+import numpy as np
 import torch
 from boolean.boolean import TOKEN_AND, TOKEN_LPAR, TOKEN_NOT, TOKEN_OR, TOKEN_RPAR, TOKEN_SYMBOL
 from torch import Tensor
@@ -21,6 +22,7 @@ from torch import Tensor
 _ALGEBRA = boolean.BooleanAlgebra()
 
 SHOWN = 40  # characters before and behind a mistake
+TABLES = 8  # truth tables that are remembered
 Value = TypeVar("Value")
 
 
@@ -45,12 +47,22 @@ class Proposition:
         _check_names(literals)
         _check_syntax(text, literals)
         self.text = text
+        self.literals = tuple(literals)
         self._columns = {name: column for column, name in enumerate(literals)}
         self._tree = _ALGEBRA.parse(text)
         self.holds(torch.zeros(1, len(literals)))
 
     def __repr__(self) -> str:
         return f"Proposition({self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        """Two propositions are equal if they are the same text over the same literals."""
+        if not isinstance(other, Proposition):
+            return NotImplemented
+        return self.text == other.text and self.literals == other.literals
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.literals))
 
     @property
     def has_negation(self) -> bool:
@@ -127,6 +139,40 @@ def conjunctions(literals: Sequence[str], max_literals: int) -> list[Proposition
         for names in combinations(literals, size)
         for signs in product(("", "~"), repeat=size)
     ]
+
+
+def truth_table(propositions: Sequence[Proposition], labels: Tensor) -> Tensor:
+    """Evaluate many propositions on many rows of labels.
+
+    Few rows of labels are distinct, so the propositions are evaluated on these alone. The last
+    tables are remembered: the labels of a split are the same after every epoch.
+
+    Args:
+        propositions: (Q,).
+        labels: (N, C), nonzero where a literal is true.
+
+    Returns:
+        (N, Q), bool, on the device of the labels.
+
+    Raises:
+        PropositionError: As `Proposition.evaluate`.
+    """
+    packed = np.packbits(labels.bool().cpu().numpy(), axis=1)
+    keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
+    distinct, row = np.unique(keys, return_inverse=True)
+    table = _distinct_table(tuple(propositions), distinct.tobytes(), labels.shape[1])
+    return table[torch.from_numpy(row)].to(labels.device)
+
+
+@lru_cache(maxsize=TABLES)
+def _distinct_table(propositions: tuple[Proposition, ...], rows: bytes, columns: int) -> Tensor:
+    """The truth table (M, Q) of M rows, each the bits of its columns in whole bytes."""
+    packed = np.frombuffer(rows, dtype=np.uint8).reshape(-1, -(-columns // 8))
+    labels = torch.from_numpy(np.unpackbits(packed, axis=1, count=columns)).bool()
+    table = torch.empty(len(labels), len(propositions), dtype=torch.bool)
+    for column, proposition in enumerate(propositions):
+        table[:, column] = proposition.holds(labels)
+    return table
 
 
 def evaluate_independent(propositions: Sequence[Proposition], literals: Tensor) -> Tensor:

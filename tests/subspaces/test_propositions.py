@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.subspaces.propositions import Proposition, PropositionError, conjunctions
+from src.subspaces.propositions import Proposition, PropositionError, conjunctions, truth_table
 
 # Names that hold an operator, a digit, a capital or another name
 LITERALS = ["even", "not_even", "order", "Wearing_Hat", "5_o_Clock_Shadow"]
@@ -148,6 +148,54 @@ def test_conjunctions_of_five_literals_are_242_different_ones() -> None:
 @pytest.mark.parametrize(("max_literals", "number"), [(0, 0), (1, 10), (2, 50), (5, 242), (9, 242)])
 def test_conjunctions_have_at_most_so_many_literals(max_literals: int, number: int) -> None:
     assert len(conjunctions(LITERALS, max_literals)) == number
+
+
+# Truth tables
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(trees=st.lists(TREES, max_size=4), choices=st.data())
+def test_truth_table_has_a_column_for_every_proposition(
+    trees: list[Tree], choices: st.DataObject
+) -> None:
+    propositions = [Proposition(join(spell(tree, choices), choices), LITERALS) for tree in trees]
+    rows = choices.draw(st.lists(st.sampled_from(ROWS), max_size=40))
+    labels = torch.tensor(rows).reshape(-1, len(LITERALS)).bool()
+    for _ in range(2):  # evaluated, and remembered
+        table = truth_table(propositions, labels)
+        assert table.dtype == torch.bool
+        assert table.shape == (len(rows), len(trees))
+        for column, proposition in enumerate(propositions):
+            assert table[:, column].tolist() == proposition.holds(labels).tolist()
+
+
+@pytest.mark.parametrize("number", [1, 7, 8, 9, 40, 70])
+def test_truth_table_of_many_literals(number: int) -> None:
+    literals = [f"literal_{column}" for column in range(number)]
+    propositions = [Proposition(name, literals) for name in literals]
+    labels = torch.rand(number, 50, generator=torch.Generator().manual_seed(0)) < 0.5
+    for dtype in (torch.bool, torch.int64, torch.float32):
+        table = truth_table(propositions, labels.T.to(dtype))
+        assert table.tolist() == labels.T.tolist()
+
+
+def test_truth_table_is_the_callers_to_change() -> None:
+    propositions = [Proposition("even", LITERALS)]
+    truth_table(propositions, TABLE).fill_(False)
+    assert truth_table(propositions, TABLE)[:, 0].tolist() == [row[0] for row in ROWS]
+
+
+def test_propositions_are_equal_if_text_and_literals_are() -> None:
+    first = Proposition("even & ~order", LITERALS)
+    assert first == Proposition("even & ~order", tuple(LITERALS))
+    assert hash(first) == hash(Proposition("even & ~order", tuple(LITERALS)))
+    assert first != Proposition("~order & even", LITERALS)
+    # The same text reads another column
+    backwards = LITERALS[::-1]
+    assert first != Proposition("even & ~order", backwards)
+    tables = [truth_table([Proposition("even", names)], TABLE) for names in (LITERALS, backwards)]
+    assert not tables[0].equal(tables[1])
+    assert first != "even & ~order"
 
 
 # Refusals
