@@ -38,13 +38,13 @@ import torch
 from IPython.display import display
 from IPython.utils.capture import capture_output
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.data.digits import DIGITS_WITH
 from src.metrics.calibration import reliability
 from src.metrics.retrieval import average_precision, evaluate_retrieval, top_k
 from src.modules.subspace import TOP_K, SubspaceModule
 from src.reports.figures import coherence_figure, reliability_figure, retrieval_figure
-from src.runs.checkpoints import load_checkpoint
+from src.runs.load import load_checkpoint
 from src.search.images import Images, open_split, read_query
 from src.subspaces.minterms import minterm_name
 from src.subspaces.propositions import Proposition

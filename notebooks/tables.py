@@ -36,7 +36,7 @@ import pandas as pd
 import PIL.Image
 from IPython.display import Image, Markdown, display
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.tables.experiments import load_experiment, table_names
 
 # %matplotlib inline

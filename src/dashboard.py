@@ -8,7 +8,7 @@ import wandb_workspaces.workspaces as workspaces
 from omegaconf import DictConfig
 from wandb_workspaces import expr
 
-from src.callbacks.report import LINES
+from src.callbacks.spectra import LINES
 from src.config.command import command
 from src.runs.loggers import EVERY_EPOCH
 

@@ -17,9 +17,10 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from src.config.command import USER_ERRORS, check_device, command, describe_error
+from src.config.command import check_device, command, describe_error
+from src.config.errors import USER_ERRORS
 from src.data.gallery import Gallery
-from src.runs.checkpoints import load_checkpoint
+from src.runs.load import load_checkpoint
 from src.search import markup
 from src.search.images import (
     Images,

@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from src.config.command import CONF_DIR, command
+from src.config.command import command
+from src.config.groups import CONF_DIR
 from src.config.instantiate import instantiate
 from src.subspaces.minterms import distinct_minterms
 

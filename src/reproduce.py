@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from src.config.command import USER_ERRORS, call, command, describe_error
+from src.config.command import call, command
+from src.config.errors import USER_ERRORS, describe_error
 from src.config.instantiate import instantiate
 from src.reports import pages
 from src.reports.provenance import provenance

@@ -18,7 +18,7 @@ from src.data.gallery import Gallery
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 from src.reports.figures import retrieval_figure
-from src.runs.checkpoints import load_checkpoint
+from src.runs.load import load_checkpoint
 from src.search.images import (
     Images,
     check_same_images,

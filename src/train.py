@@ -46,7 +46,7 @@ def train(config: DictConfig) -> float | None:
 
 def _go_on(config: DictConfig) -> bool:
     """Set the checkpoint that the run of a folder goes on from; False if it is finished."""
-    from src.runs.checkpoints import find_finished, find_newest
+    from src.runs.resume import find_finished, find_newest
 
     output_dir = Path(config.output_dir)
     plain: Any = OmegaConf.to_container(config, resolve=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.config.instantiate import instantiate
 from src.losses.nuclear import NuclearNormLoss
 from src.runs.compose import build_data, build_module

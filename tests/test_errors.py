@@ -30,12 +30,12 @@ BAD_INPUTS = {
     ),
     "softmax of another size": (
         "train",
-        ["module.readout=softmax", "loss=cross_entropy"],
+        ["readout=softmax", "loss=cross_entropy"],
         "takes 8 logits on this data, not 32; set encoder.embedding_dim=null",
     ),
     "sigmoid of another size": (
         "train",
-        ["module.readout=sigmoid", "loss=bce", "module.label_coding=literals"],
+        ["readout=sigmoid", "loss=bce", "module.label_coding=literals"],
         "takes 5 logits on this data, not 32; set encoder.embedding_dim=null",
     ),
     "radius zero": ("train", ["encoder.radius=0"], "radius must be positive"),
@@ -80,7 +80,7 @@ BAD_INPUTS = {
     "unknown label coding": (
         "train",
         ["module.label_coding=classes"],
-        "module.label_coding must be one of literals, minterms, captions, not 'classes'",
+        "module.label_coding must be one of literals, minterms, captions or null, not 'classes'",
     ),
     "unknown score": ("train", ["module.score=max"], "is one of sum, projector, probability"),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
@@ -118,17 +118,17 @@ BAD_INPUTS = {
     "loss of another readout": (
         "train",
         ["loss=cross_entropy"],
-        "goes with module.readout=softmax",
+        "goes with readout=softmax",
     ),
     "readout of a head that is not there": (
         "train",
-        ["module.readout=head"],
-        "NuclearNormLoss has no head: set module.readout=subspaces",
+        ["readout=head"],
+        "NuclearNormLoss has no head: set readout=subspaces",
     ),
     "readout of another loss": (
         "train",
-        ["module.readout=sigmoid", "module.label_coding=literals"],
-        "BCEWithLogitsLoss goes with module.readout=sigmoid",
+        ["readout=sigmoid", "module.label_coding=literals"],
+        "BCEWithLogitsLoss goes with readout=sigmoid",
     ),
     "captions for another loss": (
         "train",
@@ -137,8 +137,8 @@ BAD_INPUTS = {
     ),
     "texts for another loss": (
         "train",
-        ["module.readout=text"],
-        "ContrastiveLoss goes with module.readout=text",
+        ["readout=text"],
+        "ContrastiveLoss goes with readout=text",
     ),
     "loss of views with labels": (
         "train",
@@ -316,7 +316,7 @@ BAD_INPUTS = {
             "encoder=clip",
             "encoder.model={clip}",
             "loss=contrastive",
-            "module.readout=text",
+            "readout=text",
             "module.label_coding=captions",
         ],
         "'...; set module.max_query_depth=1",

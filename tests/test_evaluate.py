@@ -8,7 +8,7 @@ import torch
 from conftest import Run, run_command, train
 from torchvision.models import resnet18
 
-from src.runs.checkpoints import load_checkpoint
+from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 

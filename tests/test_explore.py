@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 BCE = (
     "loss=bce",
     "encoder.embedding_dim=5",
-    "module.readout=sigmoid",
+    "readout=sigmoid",
     "module.label_coding=literals",
 )
 TOP_K = 12

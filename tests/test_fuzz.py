@@ -8,7 +8,7 @@ from conftest import Run, run_command
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.runs.checkpoints import CheckpointError, read_checkpoint
 from src.subspaces.propositions import Proposition, PropositionError
 

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from test_train import assert_same_weights
 
-from src.runs.checkpoints import load_checkpoint
+from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 STEPS = 9  # in an epoch

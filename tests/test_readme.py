@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.readme import BLOCK, SECTION, fill
 
 ROOT = Path(__file__).parent.parent

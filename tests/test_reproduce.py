@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.tables.experiments import EXPERIMENTS, load_experiment, sweeps_of, table_names, tabulate
 
 ROOT = CONF_DIR.parent

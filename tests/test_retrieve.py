@@ -47,7 +47,7 @@ def test_ranks_images_and_draws_them(
         assert image.width > image.height
 
 
-BASELINE = ("loss=cross_entropy", "module.readout=softmax", "encoder.embedding_dim=null")
+BASELINE = ("loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null")
 
 
 @pytest.mark.parametrize("overrides", [(), BASELINE])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from src.losses.nuclear import gram_matrix
 from src.metrics.spectral import compare_spectrum
-from src.runs.checkpoints import load_checkpoint
+from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
@@ -219,11 +219,11 @@ def test_mixed_precision_is_for_training_alone(tmp_path: Path) -> None:
     "overrides",
     [
         [],
-        ["loss=cross_entropy", "encoder.embedding_dim=null", "module.readout=softmax"],
+        ["loss=cross_entropy", "encoder.embedding_dim=null", "readout=softmax"],
         [
             "loss=bce",
             "encoder.embedding_dim=null",
-            "module.readout=sigmoid",
+            "readout=sigmoid",
             "module.label_coding=literals",
         ],
     ],
@@ -249,14 +249,14 @@ def test_every_method_learns_and_is_asked_through_the_subspaces_too(
         "~callbacks.report",
     )
     assert run.metrics["test/minterm_accuracy"] > 0.8
-    has_another_readout = run.config.module.readout != "subspaces"
+    has_another_readout = run.config.readout._target_ != "src.readouts.subspaces.MintermSubspaces"
     assert ("test/subspaces/map_negated" in run.metrics) == has_another_readout
     if method in ("cross_entropy", "opl", "grassmann"):
         assert run.metrics["test/subspaces/minterm_accuracy"] > 0.8
 
 
 def test_text_baseline_tells_images_apart_and_misses_negation_in_prompts(tmp_path: Path) -> None:
-    text = ["loss=contrastive", "module.readout=text", "module.label_coding=captions"]
+    text = ["loss=contrastive", "readout=text", "module.label_coding=captions"]
     run = train(tmp_path / "run", "logger=none", "trainer.max_epochs=20", *text)
     assert run.metrics["run/score"] == "prompt"
     assert run.metrics["test/minterm_accuracy"] > 0.9

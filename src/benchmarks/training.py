@@ -11,7 +11,7 @@ from src.config.instantiate import instantiate
 from src.data.images import ImageSet
 from src.runs.compose import build_data, build_module
 
-CROSS_ENTROPY = ["loss=cross_entropy", "module.readout=softmax", "encoder.embedding_dim=null"]
+CROSS_ENTROPY = ["loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null"]
 
 
 def compose_training(device: str, folder: str, *overrides: str) -> DictConfig:

@@ -31,6 +31,19 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     return hydra.utils.instantiate(config, **arguments)
 
 
+def instantiate_with(config: DictConfig, **offered: Any) -> Any:
+    """Call the `_target_` of a config with those of the offered arguments that it takes and its
+    config leaves open.
+
+    Raises:
+        ConfigError: As `instantiate`.
+    """
+    takes = inspect.signature(find_target(config)).parameters
+    return instantiate(
+        config, **{name: offered[name] for name in offered if name in takes and name not in config}
+    )
+
+
 def find_target(config: DictConfig) -> Callable[..., Any]:
     """What the `_target_` of a config names.
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 CHUNK = 32768  # embeddings scored at a time: bounds the memory of a ranking
+# The k of precision@k, and the fewest positives of a query that counts: with less it cannot reach 1
+TOP_K = 10
 
 
 class Embeddings(Protocol):

@@ -14,6 +14,8 @@ from src.losses.pca import PCALoss
 from src.losses.relation import same_group
 from src.modules.subspace import SubspaceModule
 from src.optimizers import OptimizerFactory
+from src.readouts.readout import Readout
+from src.readouts.subspaces import MintermSubspaces
 from src.subspaces.minterms import find_minterms
 
 Relation = Literal["augmentation", "labels", "both", "itself"]
@@ -29,7 +31,7 @@ class TwoViewModule(SubspaceModule):
     onto the span of the learned components.
 
     Args:
-        encoder, optimizer, normalize, literals, minterms, batch_size, score: As in
+        encoder, readout, subspaces, optimizer, normalize, literals, examples, score: As in
             `SubspaceModule`, and so are max_query_literals, max_query_depth and queries_per_depth.
         loss: Called as loss(embeddings, relation).
         augmentation: Draws a random view of each image, pixels as stored.
@@ -50,12 +52,13 @@ class TwoViewModule(SubspaceModule):
         self,
         encoder: Encoder,
         loss: nn.Module,
-        optimizer: OptimizerFactory,
+        readout: Readout,
+        subspaces: MintermSubspaces,
+        optimizer: OptimizerFactory | None,
         normalize: nn.Module,
         augmentation: nn.Module,
         literals: Sequence[str],
-        minterms: Tensor,
-        batch_size: int,
+        examples: Sequence[str],
         relation: Relation | None,
         projection: list[int],
         score: str | None,
@@ -66,14 +69,14 @@ class TwoViewModule(SubspaceModule):
         super().__init__(
             encoder,
             loss,
+            readout,
+            subspaces,
             optimizer,
             normalize,
             augmentation,
             literals,
-            minterms,
-            batch_size,
-            readout="subspaces",
-            label_coding="minterms",
+            examples,
+            label_coding=None,
             score=score,
             max_query_literals=max_query_literals,
             max_query_depth=max_query_depth,

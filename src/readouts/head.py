@@ -1,23 +1,29 @@
 """Logits of minterms from a head that the loss trains."""
 
-from collections.abc import Callable
+from torch import Tensor, nn
 
-from torch import Tensor
-
+from src.losses.batch import LossWithHead
 from src.readouts.readout import Readout
 
 
 class HeadReadout(Readout):
-    """Logits of minterms come from what was trained along with the embeddings.
+    """The loss makes logits of minterms by what it trains along with the embeddings.
 
     Args:
         minterms: (M, C).
-        logits: Maps embeddings (N, D) to logits (N, M).
+        loss: The loss of the run.
+
+    Raises:
+        ValueError: If the loss has no `logits`.
     """
 
-    def __init__(self, minterms: Tensor, logits: Callable[[Tensor], Tensor]) -> None:
+    name = "head"
+
+    def __init__(self, minterms: Tensor, loss: nn.Module) -> None:
+        if not isinstance(loss, LossWithHead):
+            raise ValueError(f"{type(loss).__name__} has no head: set readout=subspaces")
         super().__init__(minterms)
-        self.logits = logits
+        self.logits = loss.logits
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         return self.logits(embeddings).double()

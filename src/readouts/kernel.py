@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from src.losses.nuclear_kernel import NuclearKernelLoss
 from src.readouts.readout import Readout
 from src.subspaces.minterms import find_minterms
 
@@ -22,6 +23,9 @@ class KernelReadout(Readout):
         minterms: (M, C), the distinct label rows of the training set.
         embedding_dim: D + 1, positions and norms.
     """
+
+    name = "kernel"
+    trained_by = (NuclearKernelLoss,)
 
     centers: Tensor  # (M, D)
     counts: Tensor  # (M,), training images of each minterm

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from src.subspaces.minterms import find_minterms
-from src.subspaces.propositions import Proposition
+from src.subspaces.propositions import Proposition, truth_table
 
 PROBABILITIES = ("probability", "calibrated")  # scores that every readout has
 IMPOSSIBLE = 1000.0
@@ -22,12 +22,20 @@ GRADIENT_TOLERANCE = 1e-10  # so that rounding, or the number of processes, deci
 class Readout(nn.Module):
     """Base of all that assign probabilities to minterms; a subclass says how.
 
+    A subclass states what it needs: the codings of labels that a loss may see beside it, the losses
+    that train it, the width of embeddings, and what it fits on the training split.
+
     Two numbers make its probabilities fit held-out images, see `calibrate`.
 
     Args:
         minterms: (M, C).
     """
 
+    name: ClassVar[str]  # of its file in conf/readout
+    # Codings of labels that losses may see beside it; the first is the default
+    label_codings: ClassVar[tuple[str, ...]] = ("minterms",)
+    # Losses that train this readout and no other; without any, all losses but those of others do
+    trained_by: ClassVar[tuple[type[nn.Module], ...]] = ()
     score_kinds: ClassVar[tuple[str, ...]] = PROBABILITIES  # the first is the default
     # (M,), training images of each minterm; None where logits learn how frequent minterms are
     counts: Tensor | None
@@ -41,6 +49,48 @@ class Readout(nn.Module):
         self.register_buffer("counts", None)
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
         self.register_buffer("frequency_weight", torch.zeros((), dtype=torch.float64))
+
+    @classmethod
+    def number_of_logits(cls, minterms: Tensor) -> int | None:
+        """Return D where embeddings are logits for minterms (M, C); None where D is free."""
+        del minterms
+        return None
+
+    def check_width(self, embedding_dim: int, label_coding: str) -> None:
+        """Raise ValueError if embeddings of D dimensions do not fit the minterms.
+
+        Args:
+            embedding_dim: D.
+            label_coding: One of `label_codings`.
+        """
+        del label_coding
+        wanted = self.number_of_logits(self.minterms)
+        if wanted is not None and embedding_dim != wanted:
+            raise ValueError(
+                f"a {self.name} readout takes {wanted} logits on this data, not {embedding_dim}; "
+                "set encoder.embedding_dim=null"
+            )
+
+    def check_queries(self, queries: Sequence[Proposition]) -> None:
+        """Raise ValueError if there is a proposition that it cannot score."""
+
+    def encode_labels(self, labels: Tensor, label_coding: str) -> Tensor:
+        """Make of labels (N, C) what a loss sees of them: the literals themselves, (N, C), or for
+        `minterms` indicators, (N, M), all 0 for a minterm that is not in the table.
+        """
+        if label_coding == "literals":
+            return labels
+        index = find_minterms(labels, self.minterms)
+        return one_hot(index + 1, len(self.minterms) + 1)[:, 1:]
+
+    def reset(self) -> None:
+        """Forget what was accumulated. What was fitted stays."""
+
+    def update(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Add a batch of training embeddings (N, D) with labels (N, C) to what is fitted on."""
+
+    def fit(self) -> None:
+        """Fit what scores depend on to all that was added, on all processes, and reset."""
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         """log p(m | x) up to a constant for each of the embeddings (N, D): (N, M), float64."""
@@ -148,7 +198,7 @@ class Readout(nn.Module):
 
     def masks(self, propositions: Sequence[Proposition]) -> Tensor:
         """The minterms that satisfy each proposition: (Q, M), bool."""
-        return torch.stack([proposition.holds(self.minterms) for proposition in propositions])
+        return truth_table(propositions, self.minterms).T
 
     def predict(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
         """Labels of the most probable minterm of embeddings (N, D): (N, C), bool."""
@@ -164,3 +214,25 @@ class Readout(nn.Module):
         if self.counts is None:
             return self.temperature.new_zeros(len(self.minterms))
         return self.counts.clamp(min=1).double().log()
+
+
+def check_pairing(loss: nn.Module, readout: type[Readout], label_coding: str | None) -> None:
+    """Raise ValueError unless a loss, a readout and a coding of labels go together.
+
+    Args:
+        loss: What trains embeddings.
+        readout: What will answer for them.
+        label_coding: What the loss sees as labels; None for the readout's first.
+    """
+    name = type(loss).__name__
+    for other in Readout.__subclasses__():
+        if isinstance(loss, other.trained_by) and not issubclass(readout, other):
+            raise ValueError(f"{name} goes with readout={other.name}, not {readout.name}")
+    if readout.trained_by and not isinstance(loss, readout.trained_by):
+        trained_by = " or ".join(kind.__name__ for kind in readout.trained_by)
+        raise ValueError(f"readout={readout.name} goes with {trained_by}, not {name}")
+    if label_coding is not None and label_coding not in readout.label_codings:
+        raise ValueError(
+            f"readout={readout.name} goes with module.label_coding="
+            f"{' or '.join(readout.label_codings)}, not {label_coding}"
+        )

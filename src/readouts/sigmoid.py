@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from src.readouts.readout import PROBABILITIES, Readout
@@ -19,18 +19,26 @@ class SigmoidReadout(Readout):
     same where no literal occurs twice in a proposition.
 
     Args:
-        num_literals: C, at most 12.
+        minterms: (M, C) of the training split, with C at most 12.
 
     Raises:
         ValueError: If there are more.
     """
 
+    name = "sigmoid"
+    label_codings = ("literals",)
+    trained_by = (nn.BCEWithLogitsLoss,)
     score_kinds = (*PROBABILITIES, "inclusion_exclusion")
 
-    def __init__(self, num_literals: int) -> None:
+    def __init__(self, minterms: Tensor) -> None:
+        num_literals = minterms.shape[1]
         if num_literals > 12:
             raise ValueError(f"a sigmoid readout takes at most 12 literals, not {num_literals}")
         super().__init__(torch.tensor(list(product((False, True), repeat=num_literals))))
+
+    @classmethod
+    def number_of_logits(cls, minterms: Tensor) -> int:
+        return minterms.shape[1]
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         logits = embeddings.double()

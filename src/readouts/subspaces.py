@@ -50,6 +50,8 @@ class MintermSubspaces(Readout):
         >>> scores = subspaces.scores(embeddings, mask, "projector")
     """
 
+    name = "subspaces"
+    label_codings = ("minterms", "literals")
     score_kinds = ("sum", "projector", *PROBABILITIES)
 
     counts: Tensor  # (M,), training images of each minterm
@@ -66,6 +68,16 @@ class MintermSubspaces(Readout):
         moments = torch.zeros(num_minterms, embedding_dim, embedding_dim, dtype=torch.float64)
         self.register_buffer("_moments", moments, persistent=False)
         self.register_buffer("_moment_counts", torch.zeros_like(self.counts), persistent=False)
+
+    def check_width(self, embedding_dim: int, label_coding: str) -> None:
+        needed = len(self.minterms)
+        if label_coding == "literals":
+            needed = int(torch.linalg.matrix_rank(self.minterms.double()))
+        if embedding_dim < needed:
+            raise ValueError(
+                f"embedding_dim {embedding_dim} is too small: {label_coding} as labels span "
+                f"{needed} directions; set encoder.embedding_dim={needed} or more"
+            )
 
     def reset(self) -> None:
         """Forget what was accumulated. The fitted directions stay."""

@@ -3,12 +3,17 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from src.readouts.prompts import FRAMES, minterm_captions, prompt
+from src.encoders.encoder import DualEncoder, Encoder
+from src.encoders.text import TextEncoder
+from src.losses.contrastive import ContrastiveLoss
+from src.readouts.prompts import FRAMES, captions, minterm_captions, prompt, vocabulary
 from src.readouts.readout import PROBABILITIES, Readout
 from src.subspaces.propositions import Proposition, evaluate_independent
+
+ABSENT_MENTIONED = 0.1  # chance that a caption says of a literal that it is not there
 
 
 class TextReadout(Readout):
@@ -27,10 +32,14 @@ class TextReadout(Readout):
     Args:
         minterms: (M, C).
         literals: (C,), names.
-        text: Maps n texts to embeddings (n, D); trained along if it is a module.
-        scale: Returns the inverse temperature of similarities.
+        encoder: The encoder of images, with D dimensions. One that came with an encoder of texts
+            lends it, and its temperature; beside any other a small one is trained along.
+        loss: The loss that learns the inverse temperature of similarities.
     """
 
+    name = "text"
+    label_codings = ("captions",)
+    trained_by = (ContrastiveLoss,)
     score_kinds = (
         "prompt",
         "prompt_ensemble",
@@ -41,16 +50,34 @@ class TextReadout(Readout):
     )
 
     def __init__(
-        self,
-        minterms: Tensor,
-        literals: Sequence[str],
-        text: Callable[[Sequence[str]], Tensor],
-        scale: Callable[[], Tensor],
+        self, minterms: Tensor, literals: Sequence[str], encoder: Encoder, loss: ContrastiveLoss
     ) -> None:
         super().__init__(minterms)
         self.literals = tuple(literals)
-        self.text = text
-        self.scale = scale
+        self.text: Callable[[Sequence[str]], Tensor]
+        self.check_texts: Callable[[Sequence[str]], None] | None = None
+        if isinstance(encoder, DualEncoder):
+            nn.init.constant_(loss.log_scale, encoder.log_scale)
+            self.text, self.check_texts = encoder.encode_texts, encoder.check_texts
+        else:
+            self.text = TextEncoder(vocabulary(literals), encoder.embedding_dim)
+        self.scale = loss.scale
+
+    def check_queries(self, queries: Sequence[Proposition]) -> None:
+        """Say before the first image is embedded, not after the last, if a prompt is too long."""
+        if self.check_texts is None:
+            return
+        try:
+            self.check_texts(
+                [prompt(query, self.literals, frame=frame) for query in queries for frame in FRAMES]
+            )
+        except ValueError as error:
+            raise ValueError(f"{error}; set module.max_query_depth=1") from error
+
+    def encode_labels(self, labels: Tensor, label_coding: str) -> Tensor:
+        """Embed captions of labels (N, C), drawn anew: (N, D)."""
+        del label_coding
+        return self.text(captions(labels, self.literals, ABSENT_MENTIONED))
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         """Similarities with the captions of minterms, which name what is there: (N, M)."""

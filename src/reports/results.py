@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,10 +15,13 @@ from src.reports.provenance import provenance
 
 def write_metrics(
     output_dir: Path, metrics: Mapping[str, float], run: Mapping[str, int | str]
-) -> None:
+) -> dict[str, Any]:
     """Write metrics.json: the metrics, this run's own keys, commit, versions and hardware.
 
     NaN, which JSON does not have, becomes null.
+
+    Returns:
+        The content of the file.
     """
     path = output_dir / "metrics.json"
     record = dict(metrics) | dict(run) | provenance()
@@ -26,6 +30,7 @@ def write_metrics(
         for key, value in sorted(record.items())
     }
     write_whole(path, json.dumps(values, indent=2) + "\n")
+    return values
 
 
 def write_whole(path: Path, text: str) -> None:

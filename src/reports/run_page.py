@@ -1,19 +1,19 @@
 """The page of a run: what it found, under which conditions, with its pictures inside."""
 
-import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from src.config.groups import PARTS
+from src.metrics.evaluation import QueryResult
+from src.metrics.retrieval import TOP_K
 from src.reports import pages
 from src.reports.measures import main_columns, retrieval_scores
 
-FEWEST_POSITIVES = 10  # of queries that count
 SHOWN_QUERIES = 6
-PARTS = ("dataset", "loader", "encoder", "loss", "optimizer", "module")
 PICTURES = {
     "retrieval": (
         "Retrieved images",
@@ -40,31 +40,36 @@ PICTURES = {
 }
 
 
-def write_run_page(folder: Path, config: Mapping[str, Any]) -> Path:
-    """Write report/index.html from metrics.json and what else the folder of a run holds.
+def write_run_page(
+    folder: Path,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    queries: Sequence[QueryResult],
+) -> Path:
+    """Write the page of a run, with the pictures that lie beside it.
 
     Args:
-        folder: Of a run that has its metrics.
+        folder: The folder of the page and the pictures.
         config: The resolved config of the model.
+        metrics: The content of metrics.json.
+        queries: The results of every query of the test; empty without a test.
 
     Returns:
         The path of the page.
     """
-    metrics = json.loads((folder / "metrics.json").read_text())
     stage = "test" if any(key.startswith("test/") for key in metrics) else "val"
-    report = folder / "report"
     sections: list[pages.Section] = [
         pages.Heading(f"Results, {'test' if stage == 'test' else 'validation'} split"),
         *_results(metrics, stage),
     ]
     for name, (heading, caption) in PICTURES.items():
-        picture = report / f"{name}.png"
+        picture = folder / f"{name}.png"
         if picture.exists():
             sections += [pages.Heading(heading), pages.Picture(picture, caption)]
-    if (report / "retrieval.csv").exists():
-        sections += [pages.Heading("Queries"), *_queries(report / "retrieval.csv")]
+    if queries:
+        sections += [pages.Heading("Queries"), *_queries(queries)]
     sections += [pages.Heading("Conditions"), *_conditions(metrics, config)]
-    page = report / "index.html"
+    page = folder / "index.html"
     subtitle = (
         f"{metrics['run/data']} · {_class(config['loss'])} · {_class(config['encoder'])} · "
         f"protocol {metrics['run/protocol']} · seed {metrics['run/seed']}"
@@ -98,30 +103,23 @@ def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
         for group, name in groups.items()
     ]
     note = (
-        f"Queries scored (in brackets: left out, fewer than {FEWEST_POSITIVES} positives): "
+        f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): "
         f"{', '.join(counts)}. The first score is the one that the run was asked for."
     )
     table = pages.Table([*columns, "P@10 negated"], by_score)
     return [pages.Facts(facts), table, pages.Text(note)]
 
 
-def _queries(path: Path) -> list[pages.Section]:
-    with path.open(newline="") as file:
-        rows = [_query(row) for row in csv.DictReader(file)]
-    columns = ("query", "depth", "negated", "positives", "average precision", "P@10")
-    counted = [row for row in rows if row[3] >= FEWEST_POSITIVES]
-    counted.sort(key=lambda row: (-row[4], row[3]))  # of equals the rarer is the harder
+def _queries(rows: Sequence[QueryResult]) -> list[pages.Section]:
+    columns = ("query", "depth", "negated", "positives", "average precision", f"P@{TOP_K}")
+    counted = [row for row in rows if row.positives >= TOP_K]
+    # Of equals the rarer is the harder.
+    counted.sort(key=lambda row: (-row.average_precision, row.positives))
     return [
         pages.Table(columns, counted[: -SHOWN_QUERIES - 1 : -1], "The worst"),
         pages.Table(columns, counted[:SHOWN_QUERIES], "The best"),
         pages.Table(columns, rows, folded=f"All {len(rows):,} queries, as asked"),
     ]
-
-
-def _query(row: Mapping[str, str]) -> tuple[Any, ...]:
-    precisions = (float(row[key]) for key in ("average_precision", "precision_at_10"))
-    negated = row["negated"] == "True"
-    return (row["query"], int(row["depth"]), negated, int(row["positives"]), *precisions)
 
 
 def _conditions(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[pages.Section]:

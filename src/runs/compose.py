@@ -6,12 +6,22 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
-from src.config.instantiate import ConfigError, check_values, find_target, instantiate
+from src.config.instantiate import (
+    ConfigError,
+    check_values,
+    find_target,
+    instantiate,
+    instantiate_with,
+)
 from src.data.images import ImageSet
 from src.data.normalize import Normalize
+from src.encoders.encoder import DualEncoder, Encoder
 from src.modules.image_data import ImageDataModule
-from src.modules.subspace import SubspaceModule, number_of_logits
+from src.modules.subspace import SubspaceModule
 from src.optimizers import OptimizerFactory
+from src.readouts.readout import Readout, check_pairing
+from src.readouts.subspaces import MintermSubspaces
+from src.readouts.text import TextReadout
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -20,48 +30,63 @@ def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
 
 
 def build_module(
-    config: DictConfig, image_set: ImageSet, minterms: Tensor, from_checkpoint: bool
+    config: DictConfig,
+    image_set: ImageSet,
+    minterms: Tensor,
+    from_checkpoint: bool,
+    for_training: bool = True,
 ) -> SubspaceModule:
     """Compose the module of a config for an image set with these minterms, (M, C).
 
     Pretrained weights are not looked for where a checkpoint will be loaded, but models of
-    transformers are read again: their configuration and tokenizer are nowhere else.
+    transformers are read again: their configuration and tokenizer are nowhere else. A module that
+    is not trained has no optimizer.
     """
     check_values(config.module)
-    encoder_config = config.encoder.copy()
-    if "embedding_dim" in encoder_config and encoder_config.embedding_dim is None:
-        readout = config.module.get("readout", "subspaces")
-        encoder_config.embedding_dim = number_of_logits(readout, minterms)
-    if from_checkpoint and "weights" in encoder_config:
-        encoder_config.weights = None
-    encoder = instantiate(encoder_config, image_shape=image_set.image_shape)
-    encoder = encoder.to(memory_format=torch.channels_last)  # as `Encoder` gives images
+    kind: type[Readout] = find_target(config.readout)  # type: ignore[assignment]
+    encoder = _build_encoder(
+        config.encoder, image_set, kind.number_of_logits(minterms), from_checkpoint
+    )
     projection = config.module.get("projection")
-    embedding_dim = projection[-1] if projection else encoder.embedding_dim
+    loss = build_loss(
+        config.loss,
+        embedding_dim=projection[-1] if projection else encoder.embedding_dim,
+        num_classes=len(minterms),
+    )
+    check_pairing(loss, kind, config.module.get("label_coding"))
+    readout: Readout = instantiate_with(
+        config.readout,
+        minterms=minterms,
+        literals=image_set.literals,
+        embedding_dim=encoder.embedding_dim,
+        encoder=encoder,
+        loss=loss,
+    )
+    if isinstance(encoder, DualEncoder) and not isinstance(readout, TextReadout):
+        encoder.freeze_texts()  # processes wait for the gradients of all that is trained
+    subspaces = (
+        readout
+        if isinstance(readout, MintermSubspaces)
+        else MintermSubspaces(minterms, encoder.embedding_dim)
+    )
     changes = {} if "augmentation" in config.module else {"augmentation": image_set.augmentation()}
     return instantiate(
         config.module,
         encoder=encoder,
-        loss=build_loss(config.loss, embedding_dim=embedding_dim, num_classes=len(minterms)),
-        optimizer=build_optimizer(config.optimizer),
+        loss=loss,
+        readout=readout,
+        subspaces=subspaces,
+        optimizer=build_optimizer(config.optimizer) if for_training else None,
         normalize=Normalize(*(encoder.normalization or (image_set.mean, image_set.std))),
         **changes,
         literals=image_set.literals,
-        minterms=minterms,
-        batch_size=config.loader.batch_size,
+        examples=image_set.example_queries,
     )
 
 
-def build_loss(config: DictConfig, **sizes: int) -> nn.Module:
-    """Compose a loss; it is given those of the sizes that it takes and that its config leaves open.
-
-    Args:
-        config: Of the loss.
-        sizes: Of the data and the model, by the name of the argument.
-    """
-    takes = inspect.signature(find_target(config)).parameters
-    open_sizes = {name: sizes[name] for name in sizes if name in takes and name not in config}
-    return instantiate(config, **open_sizes)
+def build_loss(config: DictConfig, embedding_dim: int, num_classes: int) -> nn.Module:
+    """Compose a loss for D dimensions and K classes, which its config may leave open."""
+    return instantiate_with(config, embedding_dim=embedding_dim, num_classes=num_classes)
 
 
 def build_optimizer(config: DictConfig) -> OptimizerFactory:
@@ -77,7 +102,7 @@ def build_optimizer(config: DictConfig) -> OptimizerFactory:
 def describe_run(
     config: DictConfig, data: ImageDataModule, module: SubspaceModule
 ) -> dict[str, int | str]:
-    """What its metrics are metrics of: keys under `run/`."""
+    """The conditions of a run's metrics: keys under `run/`."""
     return {
         "run/seed": config.seed,
         "run/data": type(data.image_set).__name__,
@@ -85,3 +110,16 @@ def describe_run(
         "run/score": module.score_kind,
         "run/protocol": config.protocol.name,
     }
+
+
+def _build_encoder(
+    config: DictConfig, image_set: ImageSet, number_of_logits: int | None, from_checkpoint: bool
+) -> Encoder:
+    config = config.copy()
+    if "embedding_dim" in config and config.embedding_dim is None:
+        config.embedding_dim = number_of_logits
+    if from_checkpoint and "weights" in config:
+        config.weights = None
+    encoder: Encoder = instantiate(config, image_shape=image_set.image_shape)
+    # As `Encoder` gives images
+    return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

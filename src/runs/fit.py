@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,13 @@ from wandb.sdk.lib.runid import generate_id
 
 from src.config.instantiate import instantiate
 from src.data.images import ImageSet
+from src.metrics.evaluation import QueryResult
+from src.modules.subspace import SubspaceModule
 from src.reports.results import print_results, write_metrics, write_whole
 from src.reports.run_page import write_run_page
-from src.runs.checkpoints import (
-    SaveConfig,
-    check_resumable,
-    find_newest,
-    find_resumed,
-    read_checkpoint,
-    remove_partial,
-)
+from src.runs.checkpoints import SaveConfig, read_checkpoint, remove_partial
 from src.runs.compose import build_data, build_module, describe_run
+from src.runs.resume import check_resumable, find_newest, find_resumed
 
 LOST = "(?i)connection (closed|reset|refused)|broken pipe|timed out|nccl"  # said by gloo and NCCL
 
@@ -95,10 +91,15 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         run = describe_run(config, data, module) | {"run/epochs": trainer.current_epoch}
         if config.test and trainer.max_epochs != 0:
             run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
-        write_metrics(output_dir, results, run)
-        write_run_page(output_dir, plain)
+        record = write_metrics(output_dir, results, run)
+        write_run_page(output_dir / "report", plain, record, _test_rows(module))
         print_results(results, "test" if config.test else "val", output_dir)
     return results
+
+
+def _test_rows(module: SubspaceModule) -> Sequence[QueryResult]:
+    """The results of every query of the test, if there was one."""
+    return () if module.test_results is None else module.test_results[1].rows
 
 
 def _name_wandb_run(config: DictConfig, before: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from src.data.digits import Digits
-from src.runs.checkpoints import load_checkpoint
+from src.runs.load import load_checkpoint
 
 SUPERVISED = ("trainer.max_epochs=2", "callbacks=probe", "logger=none")
 

@@ -18,7 +18,7 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.losses.barlow_twins import barlow_twins_loss
 from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.byol_spectral import byol_spectral_loss

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.grassmann import grassmann_loss
 from src.losses.harmonic import harmonic_loss

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from src.config.command import CONF_DIR
+from src.config.groups import CONF_DIR
 from src.data.digits import Digits
 from src.data.images import ImageBatch
 from src.data.normalize import Normalize
@@ -24,8 +24,9 @@ from src.losses.simclr import SimCLRLoss
 from src.losses.vicreg import VICRegLoss
 from src.modules.two_views import Relation, TwoViewModule
 from src.optimizers import adamw_one_cycle
-from src.runs.checkpoints import load_checkpoint
+from src.readouts.subspaces import MintermSubspaces
 from src.runs.compose import build_loss
+from src.runs.load import load_checkpoint
 from src.subspaces.minterms import distinct_minterms
 
 LOSSES = ["simclr", "spectral_contrastive", "byol_spectral", "vicreg", "barlow_twins", "pca"]
@@ -52,15 +53,17 @@ class ReturnRelation(nn.Module):
 
 def build(loss: nn.Module, relation: Relation | None, augmentation: nn.Module) -> TwoViewModule:
     torch.manual_seed(0)
+    subspaces = MintermSubspaces(distinct_minterms(Digits(0).splits["train"].labels), 16)
     module = TwoViewModule(
         encoder=ConvNet(Digits.image_shape, 16, radius=None, batch_norm=False),
         loss=loss,
+        readout=subspaces,
+        subspaces=subspaces,
         optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
         normalize=Normalize(Digits.mean, Digits.std),
         augmentation=augmentation,
         literals=Digits.literals,
-        minterms=distinct_minterms(Digits(0).splits["train"].labels),
-        batch_size=12,
+        examples=[],
         relation=relation,
         projection=[] if isinstance(loss, PCALoss) else [8, 6],
         score=None,
@@ -285,12 +288,10 @@ def test_sweep_has_the_probes_and_no_empty_columns(tmp_path: Path) -> None:
 
 
 def test_losses_are_given_the_sizes_that_they_take() -> None:
-    sizes = {"embedding_dim": 24, "num_classes": 7}
-
     def composed(name: str, **values: int) -> Any:
         config = OmegaConf.merge(OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml"), values)
         assert isinstance(config, DictConfig)
-        return build_loss(config, **sizes)
+        return build_loss(config, embedding_dim=24, num_classes=7)
 
     assert composed("byol_spectral").target_moment.shape == (24, 24)
     assert composed("grassmann").bases.shape == (7, 24, 8)

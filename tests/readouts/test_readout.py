@@ -1,12 +1,19 @@
+from collections.abc import Sequence
 from itertools import product
+from math import log
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from src.encoders.encoder import DualEncoder
+from src.losses.contrastive import ContrastiveLoss
+from src.losses.ole import OLELoss
 from src.readouts.prompts import FRAMES
+from src.readouts.readout import Readout, check_pairing
 from src.readouts.sigmoid import SigmoidReadout
 from src.readouts.softmax import SoftmaxReadout
+from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
 from src.subspaces.propositions import Proposition
 
@@ -26,7 +33,7 @@ def test_softmax_gives_minterms_the_probabilities_of_their_logits() -> None:
 
 def test_sigmoid_multiplies_the_probabilities_of_independent_literals() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
-    readout = SigmoidReadout(3)
+    readout = SigmoidReadout(torch.ones(1, 3))
     p = torch.sigmoid(logits)
     torch.testing.assert_close(readout.literal_probabilities(logits), p)
     mask = Proposition("a & ~b", LITERALS).holds(readout.minterms).unsqueeze(0)
@@ -39,15 +46,15 @@ def test_sigmoid_multiplies_the_probabilities_of_independent_literals() -> None:
 
 
 def test_sigmoid_knows_all_assignments() -> None:
-    rows = {tuple(row) for row in SigmoidReadout(4).minterms.tolist()}
+    rows = {tuple(row) for row in SigmoidReadout(torch.ones(1, 4)).minterms.tolist()}
     assert rows == set(product((False, True), repeat=4))
     with pytest.raises(ValueError, match="at most 12"):
-        SigmoidReadout(13)
+        SigmoidReadout(torch.ones(1, 13))
 
 
 def test_inclusion_exclusion_is_the_probability_where_no_literal_occurs_twice() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
-    readout = SigmoidReadout(3)
+    readout = SigmoidReadout(torch.ones(1, 3))
     queries = [Proposition(text, LITERALS) for text in ("a | (b & ~c)", "~(a & b) | c", "true")]
     exact = readout.score(logits, queries, "probability")
     torch.testing.assert_close(readout.score(logits, queries, "inclusion_exclusion"), exact)
@@ -57,23 +64,27 @@ def test_inclusion_exclusion_is_the_probability_where_no_literal_occurs_twice() 
     torch.testing.assert_close(readout.score(logits, twice, "probability")[:, 0], p)
 
 
-class Directions(nn.Module):
-    """A text encoder that knows a few sentences: each its own direction, in order of appearance."""
+class Directions(DualEncoder):
+    """Knows a few sentences: each has a direction of its own, in the order of appearance."""
+
+    log_scale = log(2.0)
 
     def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
+        super().__init__(dim, radius=None, batch_norm=False)
         self.seen: dict[str, int] = {}
 
-    def forward(self, sentences: list[str]) -> Tensor:
-        numbers = [self.seen.setdefault(sentence, len(self.seen)) for sentence in sentences]
-        return torch.eye(self.dim)[numbers]
+    def check_texts(self, texts: Sequence[str]) -> None:
+        pass
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        numbers = [self.seen.setdefault(sentence, len(self.seen)) for sentence in texts]
+        return torch.eye(self.embedding_dim)[numbers]
 
 
 def test_text_scores_compare_images_with_prompts() -> None:
     text = Directions(40)
     minterms = torch.tensor(list(product((0, 1), repeat=3)))
-    readout = TextReadout(minterms, LITERALS, text, lambda: torch.tensor(2.0))
+    readout = TextReadout(minterms, LITERALS, text, ContrastiveLoss().double())
     embeddings = torch.rand(5, 40, generator=torch.Generator().manual_seed(0))
     unit = torch.nn.functional.normalize(embeddings.double(), dim=1)
 
@@ -169,7 +180,7 @@ def test_without_counts_frequencies_have_no_weight() -> None:
 
 def test_tempered_literals_stay_independent() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
-    readout = SigmoidReadout(3)
+    readout = SigmoidReadout(torch.ones(1, 3))
     readout.temperature.fill_(2.0)
     literals = readout.proposition_probabilities(logits, readout.minterms.T, calibrated=True)
     torch.testing.assert_close(literals, torch.sigmoid(logits / 2))
@@ -183,3 +194,34 @@ def test_calibration_bears_unknown_and_impossible_minterms() -> None:
     readout.calibrate(certain, torch.tensor([[0, 0, 1]] * 100))
     assert torch.isfinite(readout.temperature)
     assert readout.temperature > 1
+
+
+@pytest.mark.parametrize(
+    ("loss", "readout", "label_coding", "message"),
+    [
+        (nn.CrossEntropyLoss(), MintermSubspaces, None, "CrossEntropyLoss goes with readout=soft"),
+        (nn.BCEWithLogitsLoss(), SoftmaxReadout, None, "BCEWithLogitsLoss goes with readout=sigm"),
+        (OLELoss(), SigmoidReadout, None, "readout=sigmoid goes with BCEWithLogitsLoss, not OLELo"),
+        (OLELoss(), MintermSubspaces, "captions", "label_coding=minterms or literals, not captio"),
+        (nn.BCEWithLogitsLoss(), SigmoidReadout, "minterms", "label_coding=literals, not minterms"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    loss: nn.Module, readout: type[Readout], label_coding: str | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_pairing(loss, readout, label_coding)
+
+
+@pytest.mark.parametrize(
+    ("loss", "readout", "label_coding"),
+    [
+        (nn.CrossEntropyLoss(), SoftmaxReadout, None),
+        (nn.BCEWithLogitsLoss(), SigmoidReadout, "literals"),
+        (OLELoss(), MintermSubspaces, "literals"),
+    ],
+)
+def test_what_goes_together_is_not(
+    loss: nn.Module, readout: type[Readout], label_coding: str | None
+) -> None:
+    check_pairing(loss, readout, label_coding)

@@ -6,7 +6,8 @@ import torch
 from conftest import Run
 from omegaconf import OmegaConf
 
-from src.runs.checkpoints import AtomicCheckpointIO, CheckpointError, check_resumable
+from src.runs.checkpoints import AtomicCheckpointIO, CheckpointError
+from src.runs.resume import check_resumable
 
 
 def test_writes_the_checkpoint_and_nothing_beside_it(tmp_path: Path) -> None:

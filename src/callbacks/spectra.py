@@ -1,0 +1,183 @@
+"""The spectrum of embeddings under the nuclear norm, held against its closed-form optimum."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import wandb
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor
+from torch import distributed as dist
+from torch.nn.functional import one_hot
+
+from src.callbacks.wandb_media import save_figure, send
+from src.data.images import ImageBatch
+from src.losses.nuclear import (
+    NonFiniteEmbeddingsError,
+    NuclearNormLoss,
+    gram_matrix,
+    singular_values_from_gram,
+)
+from src.metrics.spectral import Spectrum, compare_spectrum
+from src.modules.subspace import SubspaceModule
+from src.reports.figures import spectrum_figure
+from src.subspaces.closed_form import optimal_loss
+from src.subspaces.minterms import find_minterms
+
+LINES = 10  # singular values drawn over time in W&B
+
+
+class Spectra(Callback):
+    """Logs the spectrum of training, validation and test embeddings as that of a random batch, in
+    expectation, with its distance from the optimum for the same labels; and of the last batch of
+    each epoch its own distance, the rank of its labels and the number of its minterms.
+
+    Draws `spectrum.png` after training. W&B gets the spectrum of every epoch as histograms and its
+    largest values as lines. Losses other than the nuclear norm, whose optimum is not known, leave
+    it silent.
+
+    Args:
+        folder: The folder of the picture.
+        batch_size: The number of images in a training batch, for which spectra are stated.
+    """
+
+    def __init__(self, folder: str, batch_size: int) -> None:
+        self.folder = Path(folder)
+        self.batch_size = batch_size
+        self.epochs: list[int] = []
+        self.singular_values: list[list[float]] = []
+        self.optimal_values: list[float] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("epochs", "singular_values", "optimal_values")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, values in state_dict.items():
+            setattr(self, name, list(values))
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: ImageBatch,
+        batch_idx: int,
+    ) -> None:
+        assert isinstance(pl_module, SubspaceModule)
+        if trainer.is_last_batch and isinstance(pl_module.loss, NuclearNormLoss):
+            loss = float(outputs["loss"].detach())
+            pl_module.log_metrics("train", _describe_batch(pl_module, pl_module.loss, loss, batch))
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._gram: Tensor | float = 0.0
+        self._images = 0
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: ImageBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(pl_module, SubspaceModule)
+        if dataloader_idx == 0 and isinstance(pl_module.loss, NuclearNormLoss):
+            self._gram += gram_matrix(outputs, pl_module.encode_labels(batch.labels))
+            self._images += len(outputs)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SubspaceModule)
+        if not isinstance(self._gram, Tensor):
+            return
+        images = torch.tensor(self._images, device=pl_module.device)
+        if dist.is_initialized():
+            dist.all_reduce(self._gram)
+            dist.all_reduce(images)
+        spectrum = self._log(pl_module, "train", self._gram, int(images))
+        self._log_split(pl_module, "val")
+        # Only training has a course to draw.
+        if trainer.max_epochs != 0:
+            self.epochs.append(trainer.current_epoch + 1)
+            self.singular_values.append(spectrum.singular_values.tolist())
+            self.optimal_values = spectrum.optimal_values.tolist()
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SubspaceModule)
+        self._log_split(pl_module, "test")
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.epochs:
+            return
+        measured, optimal = self.singular_values[-1], self.optimal_values
+        histograms = {
+            "train/spectral/singular_values": wandb.Histogram(measured),
+            "train/spectral/optimal_values": wandb.Histogram(optimal),
+        }
+        # Lightning puts the scalars of a validation one step back.
+        send(trainer, histograms | spectral_lines(measured, optimal), trainer.global_step - 1)
+
+    @rank_zero_only
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.epochs:
+            figure = spectrum_figure(self.epochs, self.singular_values, self.optimal_values)
+            save_figure(trainer, self.folder, "spectrum", figure)
+
+    def _log_split(self, module: SubspaceModule, stage: str) -> None:
+        """The spectrum of all that the module has collected of a split."""
+        if isinstance(module.loss, NuclearNormLoss):
+            embeddings, labels, _ = module.collector.compute()
+            gram = gram_matrix(embeddings, module.encode_labels(labels))
+            self._log(module, stage, gram, len(embeddings))
+
+    def _log(self, module: SubspaceModule, stage: str, gram: Tensor, num_images: int) -> Spectrum:
+        loss = module.loss
+        assert isinstance(loss, NuclearNormLoss)
+        if not torch.isfinite(gram).all():
+            raise NonFiniteEmbeddingsError(f"embeddings of the {stage} split are NaN or infinite")
+        num_labels = len(gram) - module.encoder.embedding_dim
+        batch_gram = gram * self.batch_size / num_images
+        spectrum = compare_spectrum(batch_gram, num_labels, loss.alpha, loss.beta)
+        metrics = {f"spectral/{name}": value for name, value in spectrum.summary.items()}
+        module.log_metrics(stage, metrics)
+        return spectrum
+
+
+def spectral_lines(measured: Sequence[float], optimal: Sequence[float]) -> dict[str, float]:
+    """The largest singular values and what each is at the optimum, as scalars to draw over time.
+
+    Args:
+        measured: (D,), descending.
+        optimal: (r,), descending, r <= D; all others are 0 at the optimum.
+    """
+    shown = [*optimal, *[0.0] * len(measured)][: min(len(measured), LINES)]
+    return {
+        f"train/spectral/{name}_{index:02d}": value
+        for name, values in (("s", measured), ("optimal_s", shown))
+        for index, value in enumerate(values[:LINES], start=1)
+    }
+
+
+def _describe_batch(
+    module: SubspaceModule, loss: NuclearNormLoss, value: float, batch: ImageBatch
+) -> dict[str, float]:
+    """How a batch really is: the theorem asks for as many minterms as its labels have rank."""
+    codes = module.encode_labels(batch.labels).double()
+    label_gram = codes.T @ codes
+    minterms = module.subspaces.minterms
+    present = one_hot(find_minterms(batch.labels, minterms), len(minterms)).sum(dim=0)
+    if dist.is_initialized():
+        dist.all_reduce(label_gram)
+        dist.all_reduce(present)
+    # A diagonal matrix with the singular values of the labels has the same optimum.
+    labels = singular_values_from_gram(label_gram).diag().cpu()
+    return {
+        "batch/optimality_gap": value - optimal_loss(labels, loss.alpha, loss.beta),
+        "batch/label_rank": float(torch.linalg.matrix_rank(labels)),
+        "batch/minterms": float((present > 0).sum()),
+    }

@@ -1,0 +1,71 @@
+"""Errors in one line that a person can act on."""
+
+import re
+from difflib import get_close_matches
+
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+# What these say is meant for users; anything else is a fault of the program.
+USER_ERRORS = (
+    ValueError,
+    OSError,
+    ArithmeticError,
+    HydraException,
+    OmegaConfBaseException,
+)
+HINT = "\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
+LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
+
+
+def describe_error(error: BaseException) -> str:
+    """Say what is wrong in one line; in a second one how to find a fault of the program itself."""
+    if isinstance(error, InstantiationException):
+        return _describe_instantiation(error)
+    if isinstance(error, MissingConfigException) and error.options:
+        missing = str(error.missing_cfg_file).removesuffix(".yaml")
+        return f"there is no {missing}; choose from {', '.join(error.options)}"
+    if isinstance(error, MissingMandatoryValue):
+        key = error.full_key
+        return f"{key} is missing: add {key}=... to the command (--help explains it)"
+    unknown_key = _find_unknown_key(error)
+    if unknown_key is not None:
+        return _describe_unknown_key(unknown_key)
+    message = " ".join(str(error).split("See https")[0].split("Config search path")[0].split())
+    if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
+        return message
+    return f"{type(error).__name__}: {message}{HINT}"
+
+
+def _describe_instantiation(error: InstantiationException) -> str:
+    """What the called class said, with the group whose YAML called it."""
+    cause: BaseException = error
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, InstantiationException):
+        return " ".join(str(cause).split())
+    group = re.search(r"full_key: (\S+)", str(error))
+    # A value that a class does not take is the user's, whatever the class raises.
+    return (f"{group[1]}: " if group else "") + describe_error(cause).split(HINT)[0]
+
+
+def _find_unknown_key(error: BaseException) -> ConfigKeyError | ConfigAttributeError | None:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ConfigKeyError | ConfigAttributeError):
+        cause = cause.__cause__
+    return cause
+
+
+def _describe_unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
+    key = str(error.full_key)
+    prefix, _, name = key.rpartition(".")
+    known = [str(other) for other in error.parent_node or ()]
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"there is no key {key}; did you mean {prefix + '.' if prefix else ''}{close[0]}?"
+    return f"there is no key {key}; known: {', '.join(known)} (+{key}=... adds a new one)"

@@ -1,0 +1,172 @@
+"""Everything that is measured on a split, from embeddings and labels alone."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from src.metrics.calibration import Reliability, reliability
+from src.metrics.retrieval import (
+    TOP_K,
+    RetrievalResults,
+    average_precision,
+    evaluate_retrieval,
+    top_k,
+)
+from src.readouts.readout import PROBABILITIES, Readout
+from src.readouts.subspaces import MintermSubspaces
+from src.subspaces.projectors import (
+    literal_projectors,
+    max_coherence,
+    max_commutator,
+    semantic_coherence,
+)
+from src.subspaces.propositions import Proposition, truth_table
+from src.subspaces.queries import Queries
+
+
+class Ranking(NamedTuple):
+    """All images in the order of their scores for one query."""
+
+    query: Proposition
+    positions: Tensor  # (N,), rows of the embeddings, best first
+    relevant: Tensor  # (N,), bool, whether each answers the query
+
+
+class QueryResult(NamedTuple):
+    """A row of the table of queries."""
+
+    query: str
+    depth: int
+    negated: bool
+    positives: int
+    average_precision: float
+    precision_at_10: float
+
+
+class Evaluation(NamedTuple):
+    """What is found on a split."""
+
+    metrics: dict[str, float]
+    queries: Queries
+    retrieval: RetrievalResults  # of the queries
+    # Curves of literals and of propositions, then by p(q | x) and calibrated
+    reliability: dict[str, dict[str, Reliability]]
+    examples: list[Ranking]
+
+    @property
+    def rows(self) -> list[QueryResult]:
+        """The results of every query."""
+        propositions, depths = self.queries
+        measured = (
+            self.retrieval.positives,
+            self.retrieval.average_precision,
+            self.retrieval.precision_at_k,
+        )
+        return [
+            QueryResult(query.text, depth, query.has_negation, *values)
+            for query, depth, *values in zip(
+                propositions, depths, *(values.tolist() for values in measured), strict=True
+            )
+        ]
+
+
+def evaluate(
+    readout: Readout,
+    subspaces: MintermSubspaces,
+    embeddings: Tensor,
+    labels: Tensor,
+    queries: Queries,
+    score: str,
+    every_score: bool,
+    examples: Sequence[Proposition] = (),
+) -> Evaluation:
+    """Measure how well a readout answers for embeddings.
+
+    Args:
+        readout: Fitted and calibrated.
+        subspaces: Fitted on the same embeddings; the same object where they are the readout.
+        embeddings: (N, D).
+        labels: (N, C).
+        queries: Propositions over the C literals.
+        score: The score that ranks, one of the readout's `score_kinds`.
+        every_score: Whether to measure the readout's other scores as well, and the subspaces where
+            they are not the readout.
+        examples: Propositions to rank all images by, for a picture.
+    """
+    propositions = queries.propositions
+    relevance = truth_table(propositions, labels)
+    groups = queries.groups
+
+    def retrieve(prefix: str, scores: Tensor) -> tuple[RetrievalResults, dict[str, float]]:
+        results = evaluate_retrieval(scores, relevance, TOP_K)
+        return results, {
+            "_".join(filter(None, (f"{prefix}/{measure}", group))): value
+            for group, mask in groups.items()
+            for measure, value in results.summarize(mask.to(scores.device), TOP_K).items()
+        }
+
+    retrieval, of_retrieval = retrieve("retrieval", readout.score(embeddings, propositions, score))
+    literals = readout.literal_probabilities(embeddings)
+    curves = {
+        "literals": _reliability(readout, embeddings, readout.minterms.T, labels),
+        "propositions": _reliability(readout, embeddings, readout.masks(propositions), relevance),
+    }
+    metrics = {
+        "minterm_accuracy": accuracy(readout.predict(embeddings), labels),
+        "calibrated_minterm_accuracy": accuracy(readout.predict(embeddings, True), labels),
+        "literal_auprc": float(average_precision(literals, labels).nanmean()),
+        **_geometry(subspaces),
+        **{
+            f"calibration/{kind}_of_{name}": curve.expected_error()
+            for name, kinds in curves.items()
+            for kind, curve in kinds.items()
+        },
+        **of_retrieval,
+    }
+    if every_score:
+        for kind in readout.score_kinds:
+            if kind != score:
+                scores = readout.score(embeddings, propositions, kind)
+                metrics |= retrieve(f"retrieval_{kind}", scores)[1]
+        if readout is not subspaces:
+            scores = subspaces.score(embeddings, propositions, subspaces.score_kinds[0])
+            metrics |= retrieve("subspaces", scores)[1]
+            metrics["subspaces/minterm_accuracy"] = accuracy(subspaces.predict(embeddings), labels)
+    rankings = [_rank(readout, embeddings, labels, example, score) for example in examples]
+    return Evaluation(metrics, queries, retrieval, curves, rankings)
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Share of images whose every literal is right, of predictions and labels, (N, C)."""
+    return float((predicted == labels).all(dim=1).double().mean())
+
+
+def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:
+    """How far the directions of minterms are from a Boolean lattice of orthogonal subspaces."""
+    directions, minterms = subspaces.directions, subspaces.minterms
+    return {
+        "spectral/max_coherence": max_coherence(directions),
+        "spectral/semantic_coherence": semantic_coherence(directions, minterms),
+        "spectral/max_commutator": max_commutator(literal_projectors(directions, minterms)),
+        "spectral/minterms": float(len(minterms)),
+    }
+
+
+def _reliability(
+    readout: Readout, embeddings: Tensor, masks: Tensor, truth: Tensor
+) -> dict[str, Reliability]:
+    as_defined, calibrated = PROBABILITIES
+    probabilities = readout.proposition_probabilities
+    return {
+        as_defined: reliability(probabilities(embeddings, masks), truth),
+        calibrated: reliability(probabilities(embeddings, masks, calibrated=True), truth),
+    }
+
+
+def _rank(
+    readout: Readout, embeddings: Tensor, labels: Tensor, query: Proposition, score: str
+) -> Ranking:
+    scores = readout.score(embeddings, [query], score)
+    positions = top_k(scores, len(scores))[:, 0]
+    return Ranking(query, positions, query.holds(labels)[positions])

@@ -1,0 +1,75 @@
+"""The propositions that retrieval is evaluated on, the same for every run and method."""
+
+from collections.abc import Sequence
+from math import comb
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from src.subspaces.propositions import Proposition, conjunctions
+from src.subspaces.random_propositions import harder_propositions
+
+MAX_QUERIES = 5000
+SEED = 0
+
+
+class Queries(NamedTuple):
+    """Propositions with the depth of each: 1 for conjunctions, 2 and more for random ones."""
+
+    propositions: list[Proposition]  # (Q,)
+    depths: list[int]  # (Q,)
+
+    @property
+    def groups(self) -> dict[str, Tensor]:
+        """Masks over the queries, (Q,), bool: all conjunctions, without a name; those that are
+        purely `positive` and those that are `negated` in part; and the random propositions of each
+        depth.
+        """
+        depths = torch.tensor(self.depths)
+        negated = torch.tensor([query.has_negation for query in self.propositions])
+        flat = depths == 1
+        groups = {"": flat, "positive": flat & ~negated, "negated": flat & negated}
+        return groups | {
+            f"depth_{depth}": depths == depth for depth in sorted(set(self.depths))[1:]
+        }
+
+
+def make_queries(
+    literals: Sequence[str],
+    minterms: Tensor,
+    max_literals: int,
+    max_depth: int,
+    queries_per_depth: int,
+) -> Queries:
+    """Make all conjunctions of up to `max_literals` literals, and random propositions that are
+    harder.
+
+    Args:
+        literals: (C,), names of the label columns.
+        minterms: (M, C), of the training split: every random proposition tells some of them apart.
+        max_literals: The most literals of a conjunction, at least 1.
+        max_depth: Random propositions have the depths 2 to this.
+        queries_per_depth: The number of propositions of each depth.
+
+    Raises:
+        ValueError: If `max_literals` is less than 1, or there are more than 5,000 conjunctions.
+    """
+    if max_literals < 1:
+        raise ValueError(f"max_query_literals must be at least 1, not {max_literals}")
+    sizes = range(1, min(len(literals), max_literals) + 1)
+    number = sum(comb(len(literals), size) * 2**size for size in sizes)
+    if number > MAX_QUERIES:
+        raise ValueError(
+            f"conjunctions of up to {max_literals} of {len(literals)} literals are {number:,} "
+            f"queries, more than {MAX_QUERIES:,}; set module.max_query_literals=1 or 2"
+        )
+    propositions = conjunctions(literals, max_literals)
+    depths = [1] * len(propositions)
+    for depth in range(2, max_depth + 1):
+        harder = harder_propositions(
+            literals, minterms, depth, queries_per_depth, SEED, propositions
+        )
+        propositions += harder
+        depths += [depth] * len(harder)
+    return Queries(propositions, depths)

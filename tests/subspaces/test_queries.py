@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from src.subspaces.queries import make_queries
+
+LITERALS = ["a", "b", "c"]
+MINTERMS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
+
+
+def test_queries_are_all_short_conjunctions() -> None:
+    queries = make_queries(LITERALS, MINTERMS, 2, max_depth=1, queries_per_depth=0)
+    texts = {query.text for query in queries.propositions}
+    assert len(texts) == 3 * 2 + 3 * 4
+    assert {"a", "~c", "a & ~b"} <= texts
+
+
+def test_every_query_is_in_the_groups_that_it_belongs_to() -> None:
+    queries = make_queries(LITERALS, MINTERMS, 1, max_depth=3, queries_per_depth=2)
+    groups = queries.groups
+    assert list(groups) == ["", "positive", "negated", "depth_2", "depth_3"]
+    for place, (query, depth) in enumerate(zip(*queries, strict=True)):
+        negated = "~" in query.text
+        expected = {"": depth == 1, "positive": depth == 1 and not negated}
+        expected |= {"negated": depth == 1 and negated}
+        expected |= {f"depth_{number}": depth == number for number in (2, 3)}
+        assert {name: bool(mask[place]) for name, mask in groups.items()} == expected
+
+
+def test_more_queries_than_can_be_evaluated_are_refused() -> None:
+    literals = [f"literal_{number}" for number in range(100)]
+    with pytest.raises(
+        ValueError, match=r"queries, more than 5,000; set module.max_query_literals"
+    ):
+        make_queries(literals, torch.eye(100)[:4].bool(), 5, max_depth=1, queries_per_depth=0)
