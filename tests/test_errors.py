@@ -128,17 +128,17 @@ BAD_INPUTS = {
     "readout of another loss": (
         "train",
         ["readout=sigmoid", "module.label_coding=literals"],
-        "BCEWithLogitsLoss goes with readout=sigmoid",
+        "readout=sigmoid goes with BCEWithLogitsLoss, not NuclearNormLoss",
     ),
     "captions for another loss": (
         "train",
         ["module.label_coding=captions"],
-        "module.label_coding=captions goes with loss=contrastive alone",
+        "readout=subspaces goes with module.label_coding=minterms or literals, not captions",
     ),
     "texts for another loss": (
         "train",
         ["readout=text"],
-        "ContrastiveLoss goes with readout=text",
+        "readout=text goes with ContrastiveLoss, not NuclearNormLoss",
     ),
     "loss of views with labels": (
         "train",
