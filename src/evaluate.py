@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
 
 from src.callbacks.report import Report
 from src.callbacks.spectra import Spectra
 from src.config.command import command
-from src.config.instantiate import instantiate
 from src.reports.results import print_results, write_metrics
 from src.reports.run_page import write_run_page
-from src.runs.compose import describe_run
+from src.runs.compose import build_trainer, describe_run
 from src.runs.load import load_checkpoint
 
 
@@ -28,7 +26,7 @@ def evaluate(config: DictConfig) -> None:
         Spectra(str(report), run_config.loader.batch_size),
         Report(str(report)),
     ]
-    trainer: pl.Trainer = instantiate(config.trainer, callbacks=callbacks, logger=False)
+    trainer = build_trainer(config.trainer, module, data, callbacks=callbacks, logger=False)
     trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

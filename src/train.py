@@ -1,31 +1,32 @@
 """Train a model: `python -m src.train`, then `key=value` for anything in conf/train.yaml."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
+from pydantic import Field
 from rich.console import Console
 
 from src.config.command import command
-from src.config.instantiate import check_value, instantiate
+from src.config.instantiate import check_keys, check_value, instantiate
 
-PLAIN: dict[str, Any] = {
-    "name": str,
-    "ckpt_path": str | None,
-    "optimized_metric": str | None,
-    "group": str,
-    "test": bool,
-    "data_dir": str,
-    "output_dir": str,
-}
+
+class Keys(TypedDict):
+    """The root keys of conf/train.yaml that have plain values."""
+
+    name: str
+    group: str
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="a whole number from 0 to 2^32 - 1")]
+    ckpt_path: str | None
+    optimized_metric: str | None
+    test: bool
+    data_dir: str
+    output_dir: str
 
 
 def train(config: DictConfig) -> float | None:
     """Load the images, then fit and test; return what a search optimizes."""
-    if not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
-        raise ValueError(f"seed must be a whole number from 0 to 2^32 - 1, not {config.seed!r}")
-    for key, hint in PLAIN.items():
-        check_value(key, config[key], hint)
+    check_keys(config, Keys)
     check_value("protocol.name", config.protocol.name, str)
     if config.ckpt_path == "auto" and not _go_on(config):
         return None

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from src.config.instantiate import instantiate
 from src.data.images import ImageSet
-from src.runs.compose import build_data, build_module
+from src.runs.compose import build_data, build_module, build_trainer
 
 CROSS_ENTROPY = ["loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null"]
 
@@ -29,6 +29,8 @@ def fit(config: DictConfig, image_set: ImageSet, callback: pl.Callback) -> None:
     module = build_module(config, image_set, data.minterms, from_checkpoint=False)
     callbacks = [instantiate(other) for other in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
-    trainer = instantiate(config.trainer, callbacks=[callback, *callbacks], logger=logger)
+    trainer = build_trainer(
+        config.trainer, module, data, callbacks=[callback, *callbacks], logger=logger
+    )
     trainer.fit(module, data)
     wandb.finish()

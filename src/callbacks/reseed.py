@@ -25,4 +25,8 @@ class ReseedEveryStep(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         entropy = [self.seed, trainer.global_rank, trainer.global_step]
-        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
+        if pl_module.device.type == "cpu":  # without the generators of devices, which take longer
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)

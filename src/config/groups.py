@@ -24,7 +24,9 @@ def known_targets(group: str) -> frozenset[tuple[str, str]]:
 
 
 def targets(config: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every `_target_` of plain mappings and lists with its key, dotted; items of lists have their place as key."""
+    """Every `_target_` of plain mappings and lists with its key, dotted; the key of an item of a
+    list is its place.
+    """
     if isinstance(config, Mapping):
         for name, value in config.items():
             if name == "_target_":

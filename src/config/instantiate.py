@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import hydra.utils
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
@@ -69,6 +69,17 @@ def check_value(full_key: str, value: Any, hint: Any) -> None:
         raise ConfigError(f"{full_key} must be {_describe(hint)}, not {value!r}") from None
 
 
+def check_keys(config: DictConfig, keys: type) -> None:
+    """Raise ConfigError where a root key does not fit its annotation.
+
+    Args:
+        config: The config of a command.
+        keys: A class whose annotations are those of the keys, such as a TypedDict.
+    """
+    for key, hint in get_type_hints(keys, include_extras=True).items():
+        check_value(key, config[key], hint)
+
+
 def check_values(config: DictConfig) -> None:
     """Raise ConfigError where a value does not fit the annotation of its target's argument."""
     target = find_target(config)
@@ -114,6 +125,9 @@ def _is_plain(hint: Any) -> bool:
 
 
 def _describe(hint: Any) -> str:
+    if get_origin(hint) is Annotated:
+        (field,) = hint.__metadata__
+        return field.description
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(map(_describe, get_args(hint)))
     if get_origin(hint) is list:

@@ -57,16 +57,19 @@ class Evaluation(NamedTuple):
     @property
     def rows(self) -> list[QueryResult]:
         """The results of every query."""
-        propositions, depths = self.queries
         measured = (
             self.retrieval.positives,
             self.retrieval.average_precision,
             self.retrieval.precision_at_k,
         )
         return [
-            QueryResult(query.text, depth, query.has_negation, *values)
-            for query, depth, *values in zip(
-                propositions, depths, *(values.tolist() for values in measured), strict=True
+            QueryResult(query.text, *values)
+            for query, *values in zip(
+                self.queries.propositions,
+                self.queries.depths,
+                self.queries.negated,
+                *(values.tolist() for values in measured),
+                strict=True,
             )
         ]
 

@@ -1,13 +1,16 @@
 """From a config to data and a module."""
 
 import inspect
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 from torch import Tensor, nn
 
 from src.config.instantiate import (
     ConfigError,
+    check_value,
     check_values,
     find_target,
     instantiate,
@@ -22,6 +25,7 @@ from src.optimizers import OptimizerFactory
 from src.readouts.readout import Readout, check_pairing
 from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
+from src.runs.threads import choose_threads
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -82,6 +86,30 @@ def build_module(
         literals=image_set.literals,
         examples=image_set.example_queries,
     )
+
+
+def build_trainer(
+    config: DictConfig, module: SubspaceModule, data: ImageDataModule, **arguments: Any
+) -> pl.Trainer:
+    """Compose a trainer, and let PyTorch compute with the threads that its config or the size of a
+    step asks for.
+
+    Args:
+        config: The group `trainer`.
+        module: The module to be trained.
+        data: The images, and the size of a batch.
+        arguments: Further arguments of the trainer, such as callbacks.
+    """
+    check_value("trainer.threads", config.threads, int | None)
+    if config.accelerator == "cpu":
+        image = torch.zeros(1, *data.image_set.image_shape)
+        threads = choose_threads(config.threads, module.encoder, image, data.batch_size)
+        if threads is not None:
+            torch.set_num_threads(threads)
+    config = config.copy()
+    with open_dict(config):
+        del config.threads  # which is no argument of Lightning's
+    return instantiate(config, **arguments)
 
 
 def build_loss(config: DictConfig, embedding_dim: int, num_classes: int) -> nn.Module:

@@ -22,7 +22,7 @@ from src.modules.subspace import SubspaceModule
 from src.reports.results import print_results, write_metrics, write_whole
 from src.reports.run_page import write_run_page
 from src.runs.checkpoints import SaveConfig, read_checkpoint, remove_partial
-from src.runs.compose import build_data, build_module, describe_run
+from src.runs.compose import build_data, build_module, build_trainer, describe_run
 from src.runs.resume import check_resumable, find_newest, find_resumed
 
 LOST = "(?i)connection (closed|reset|refused)|broken pipe|timed out|nccl"  # said by gloo and NCCL
@@ -47,8 +47,8 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
     module = build_module(config, image_set, data.minterms, from_checkpoint=resumed is not None)
     callbacks = [instantiate(callback) for callback in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
-    trainer: pl.Trainer = instantiate(
-        config.trainer, callbacks=[*callbacks, SaveConfig(plain)], logger=logger
+    trainer = build_trainer(
+        config.trainer, module, data, callbacks=[*callbacks, SaveConfig(plain)], logger=logger
     )
     if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ValueError(

@@ -1,8 +1,9 @@
 """The propositions that retrieval is evaluated on, the same for every run and method."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from math import comb
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,20 +15,26 @@ MAX_QUERIES = 5000
 SEED = 0
 
 
-class Queries(NamedTuple):
+@dataclass(frozen=True)
+class Queries:
     """Propositions with the depth of each: 1 for conjunctions, 2 and more for random ones."""
 
     propositions: list[Proposition]  # (Q,)
     depths: list[int]  # (Q,)
 
-    @property
+    @cached_property
+    def negated(self) -> list[bool]:
+        """Whether each query has a negation, (Q,)."""
+        return [query.has_negation for query in self.propositions]
+
+    @cached_property
     def groups(self) -> dict[str, Tensor]:
         """Masks over the queries, (Q,), bool: all conjunctions, without a name; those that are
         purely `positive` and those that are `negated` in part; and the random propositions of each
         depth.
         """
         depths = torch.tensor(self.depths)
-        negated = torch.tensor([query.has_negation for query in self.propositions])
+        negated = torch.tensor(self.negated)
         flat = depths == 1
         groups = {"": flat, "positive": flat & ~negated, "negated": flat & negated}
         return groups | {

@@ -18,7 +18,7 @@ def test_every_query_is_in_the_groups_that_it_belongs_to() -> None:
     queries = make_queries(LITERALS, MINTERMS, 1, max_depth=3, queries_per_depth=2)
     groups = queries.groups
     assert list(groups) == ["", "positive", "negated", "depth_2", "depth_3"]
-    for place, (query, depth) in enumerate(zip(*queries, strict=True)):
+    for place, (query, depth) in enumerate(zip(queries.propositions, queries.depths, strict=True)):
         negated = "~" in query.text
         expected = {"": depth == 1, "positive": depth == 1 and not negated}
         expected |= {"negated": depth == 1 and negated}
