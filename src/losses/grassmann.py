@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from src.losses.batch import (
     check_positive,
+    check_shapes,
     in_float64,
     loss_dtype,
     on_float64_device,
@@ -31,7 +32,8 @@ def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: flo
             class per sample.
     """
     check_positive(scale=scale)
-    partition(embeddings, labels)
+    check_shapes(embeddings, labels)
+    partition(labels)
     if labels.shape[1] != len(bases) or embeddings.shape[1] != bases.shape[1]:
         raise ValueError(
             f"subspaces of {len(bases)} classes in {bases.shape[1]} dimensions do not fit labels "

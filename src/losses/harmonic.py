@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from src.losses.batch import check_positive, in_float64, loss_dtype, partition
+from src.losses.batch import check_positive, check_shapes, in_float64, loss_dtype, partition
 
 SQUARED_DISTANCE_OFFSET = 1e-4  # as the authors', for embeddings that sit on a center
 
@@ -26,7 +26,8 @@ def harmonic_loss(embeddings: Tensor, labels: Tensor, centers: Tensor, exponent:
             one class per sample.
     """
     check_positive(exponent=exponent)
-    partition(embeddings, labels)
+    check_shapes(embeddings, labels)
+    partition(labels)
     if centers.shape != (labels.shape[1], embeddings.shape[1]):
         raise ValueError(
             f"centers {tuple(centers.shape)} must be (K, D), for labels {tuple(labels.shape)} and "

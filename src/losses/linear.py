@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from src.losses.batch import in_float64, loss_dtype, partition
+from src.losses.batch import check_shapes, in_float64, loss_dtype, partition
 
 
 class LinearCrossEntropyLoss(nn.Module):
@@ -27,7 +27,8 @@ class LinearCrossEntropyLoss(nn.Module):
             ValueError: If the shapes do not match, or labels do not mark one class per sample.
             NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
         """
-        partition(embeddings, labels)
+        check_shapes(embeddings, labels)
+        partition(labels)
         logits = self.logits(embeddings)
         return cross_entropy(logits, labels.to(logits)).to(loss_dtype(embeddings))
 

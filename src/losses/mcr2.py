@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from src.losses.batch import check_positive, in_float64, loss_dtype, partition, whole_batch
+from src.losses.batch import check_positive, of_whole_batch, partition
 
 
+@of_whole_batch
 def mcr2_loss(embeddings: Tensor, labels: Tensor, squared_distortion: float) -> Tensor:
     """Coding rate within classes minus that of the batch: minus the Delta R of [0].
 
@@ -35,13 +36,13 @@ def mcr2_loss(embeddings: Tensor, labels: Tensor, squared_distortion: float) -> 
         [1] https://github.com/ryanchankh/mcr2, whose `eps` is the squared distortion
     """
     check_positive(squared_distortion=squared_distortion)
-    members = partition(embeddings, labels)
-    vectors = normalize(in_float64(embeddings), dim=1)
+    members = partition(labels)
+    vectors = normalize(embeddings, dim=1)
     loss = -_coding_rate(vectors, squared_distortion)
-    for member in members.T.to(vectors.device):
+    for member in members.T:
         own = vectors[member]
         loss = loss + len(own) / len(vectors) * _coding_rate(own, squared_distortion)
-    return loss.to(loss_dtype(embeddings))
+    return loss
 
 
 def _coding_rate(vectors: Tensor, squared_distortion: float) -> Tensor:
@@ -53,7 +54,7 @@ def _coding_rate(vectors: Tensor, squared_distortion: float) -> Tensor:
 
 
 class MCR2Loss(nn.Module):
-    """`mcr2_loss` of the batch that all processes hold together.
+    """`mcr2_loss` with its squared distortion.
 
     Args:
         squared_distortion: e^2, up to which samples are coded.
@@ -69,7 +70,7 @@ class MCR2Loss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
-        return mcr2_loss(*whole_batch(embeddings, labels), self.squared_distortion)
+        return mcr2_loss(embeddings, labels, self.squared_distortion)
 
     def extra_repr(self) -> str:
         return f"squared_distortion={self.squared_distortion}"
