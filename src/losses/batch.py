@@ -38,9 +38,10 @@ def of_whole_batch(
     The equation gets the embeddings (N, D) of all processes, in float64, and their labels (N, C) as
     they are. Its value, a scalar, is returned in `loss_dtype`.
 
-    All processes raise the same errors, so that none waits for another:
+    Raises:
         ValueError: If the shapes do not match.
-        NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
+        NonFiniteEmbeddingsError: If embeddings of any process hold NaN or infinity. All processes
+            raise it, so that none waits for another.
     """
 
     @wraps(equation)
@@ -104,7 +105,7 @@ def partition(labels: Tensor) -> Tensor:
     """`class_members` of labels that give every sample exactly one class.
 
     Raises:
-        ValueError: As `class_members`, or if a sample has no class or several.
+        ValueError: If a label is neither 0 nor 1, or a sample has no class or several.
     """
     members = class_members(labels)
     wrong = members.sum(dim=1) != 1
@@ -124,10 +125,10 @@ def check_positive(**values: float) -> None:
 
 
 def in_float64(embeddings: Tensor) -> Tensor:
-    """Embeddings in the type that losses compute in, which autocast leaves alone.
+    """Embeddings in float64, in which losses are computed, and which autocast leaves alone.
 
     Raises:
-        NonFiniteEmbeddingsError: If some are NaN or infinite.
+        NonFiniteEmbeddingsError: If embeddings are NaN or infinite.
     """
     non_finite = ~torch.isfinite(embeddings).all(dim=1)
     if non_finite.any():
@@ -146,7 +147,7 @@ def loss_dtype(embeddings: Tensor) -> torch.dtype:
 
 
 def list_rows(mask: Tensor) -> str:
-    """Where a mask (N,) holds, for a message: "2 of 9 rows: 3, 7"."""
+    """The rows where a mask (N,) is true, for a message: "2 of 9 rows: 3, 7"."""
     rows = mask.nonzero().flatten().tolist()
     shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     return f"{len(rows)} of {len(mask)} rows: {shown}"

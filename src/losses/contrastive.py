@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from src.losses.batch import in_float64, of_whole_batch
 
-INITIAL_TEMPERATURE, MAX_SCALE = 0.07, 100.0  # as CLIP's
+INITIAL_TEMPERATURE, MAX_SCALE = 0.07, 100.0  # as in CLIP
 
 
 @of_whole_batch
@@ -31,6 +31,9 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Te
         ValueError: If the shapes differ.
         NonFiniteEmbeddingsError: If embeddings of images or of texts hold NaN or infinity.
 
+    Example:
+        >>> value = contrastive_loss(embeddings, texts, scale=100.0)
+
     References:
         [0] Radford et al., *Learning Transferable Visual Models From Natural Language
         Supervision*, ICML 2021, https://arxiv.org/abs/2103.00020
@@ -47,8 +50,12 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Te
 class ContrastiveLoss(nn.Module):
     """`contrastive_loss` with a learned temperature, starting at 0.07.
 
-    As in CLIP, the parameter itself is clipped before a step, not what is made of it: clipping the
-    latter would leave a temperature at the limit, as CLIP's is, without a gradient to come back.
+    As in CLIP, the parameter itself is clipped before a step. If the inverse temperature were
+    clipped instead, it would have no gradient at the limit and could not come back.
+
+    Example:
+        >>> loss = ContrastiveLoss()
+        >>> value = loss(embeddings, texts)
     """
 
     def __init__(self) -> None:

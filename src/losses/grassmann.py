@@ -30,6 +30,10 @@ def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: flo
     Raises:
         ValueError: If scale is out of range, the shapes do not match, or labels do not mark one
             class per sample.
+
+    Example:
+        >>> bases = torch.linalg.qr(torch.randn(10, 25, 8)).Q
+        >>> value = grassmann_loss(embeddings, labels, bases, scale=25.0)
     """
     check_positive(scale=scale)
     check_shapes(embeddings, labels)
@@ -79,6 +83,10 @@ class GrassmannLoss(nn.Module):
 
     Raises:
         ValueError: If scale is not above 0, or subspace_dim not between 1 and D.
+
+    Example:
+        >>> loss = GrassmannLoss(num_classes=10, embedding_dim=25, subspace_dim=8, scale=25.0)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(

@@ -14,6 +14,10 @@ class LinearCrossEntropyLoss(nn.Module):
     Args:
         num_classes: K.
         embedding_dim: D.
+
+    Example:
+        >>> loss = LinearCrossEntropyLoss(num_classes=10, embedding_dim=25)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:

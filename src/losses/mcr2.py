@@ -30,6 +30,9 @@ def mcr2_loss(embeddings: Tensor, labels: Tensor, squared_distortion: float) -> 
         ValueError: If the distortion is out of range, the shapes do not match, or labels do not
             mark one class per sample.
 
+    Example:
+        >>> value = mcr2_loss(embeddings, labels, squared_distortion=0.5)
+
     References:
         [0] Yu et al., *Learning Diverse and Discriminative Representations via the Principle of
         Maximal Coding Rate Reduction*, NeurIPS 2020, https://arxiv.org/abs/2006.08558
@@ -46,7 +49,7 @@ def mcr2_loss(embeddings: Tensor, labels: Tensor, squared_distortion: float) -> 
 
 
 def _coding_rate(vectors: Tensor, squared_distortion: float) -> Tensor:
-    """Nats for each of the vectors (N, D), to code them up to the distortion."""
+    """Nats that each of the vectors (N, D) takes to be coded up to the distortion."""
     number, dim = vectors.shape
     scaled = vectors * (dim / (number * squared_distortion)) ** 0.5
     gram = scaled @ scaled.T if number < dim else scaled.T @ scaled  # with equal determinants
@@ -61,6 +64,10 @@ class MCR2Loss(nn.Module):
 
     Raises:
         ValueError: If the distortion is not above 0.
+
+    Example:
+        >>> loss = MCR2Loss(squared_distortion=0.5)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, squared_distortion: float) -> None:

@@ -28,6 +28,9 @@ def mmcr_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes do not match, or labels are not in {0, 1} or mark no class.
 
+    Example:
+        >>> value = mmcr_loss(embeddings, labels)
+
     References:
         [0] Yerxa et al., *Learning Efficient Coding of Natural Images with Maximum Manifold
         Capacity Representations*, NeurIPS 2023, https://arxiv.org/abs/2303.03307
@@ -38,7 +41,12 @@ def mmcr_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
 
 
 class MMCRLoss(nn.Module):
-    """`mmcr_loss` as a module."""
+    """`mmcr_loss` as a module.
+
+    Example:
+        >>> loss = MMCRLoss()
+        >>> value = loss(embeddings, labels)
+    """
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""

@@ -41,6 +41,9 @@ def nuclear_kernel_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: 
         ValueError: If alpha or beta is out of range, the shapes do not match, or embeddings have
             less than two columns.
         NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
+
+    Example:
+        >>> value = nuclear_kernel_loss(embeddings, labels, alpha=0.99, beta=0.05)
     """
     check_alpha_beta(alpha, beta)
     label_vectors = labels.to(embeddings)
@@ -75,6 +78,10 @@ class NuclearKernelLoss(nn.Module):
 
     Raises:
         ValueError: If alpha or beta is out of range.
+
+    Example:
+        >>> loss = NuclearKernelLoss(alpha=0.99, beta=0.05)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, alpha: float, beta: float) -> None:

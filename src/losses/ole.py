@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from src.losses.batch import class_members, of_whole_batch
 from src.losses.spectra import nuclear_norm
 
-LEAST_NORM = 1.0  # below it a class is not pulled together any further, so that none collapses
+LEAST_NORM = 1.0  # a class below it is pulled together no further, so that none collapses
 
 
 @of_whole_batch
@@ -29,6 +29,9 @@ def ole_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes do not match, or labels are not in {0, 1} or mark no class.
 
+    Example:
+        >>> value = ole_loss(embeddings, labels)
+
     References:
         [0] Lezama et al., *OLE: Orthogonal Low-rank Embedding, A Plug and Play Geometric Loss for
         Deep Learning*, CVPR 2018, https://arxiv.org/abs/1712.01727
@@ -40,7 +43,12 @@ def ole_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
 
 
 class OLELoss(nn.Module):
-    """`ole_loss` as a module."""
+    """`ole_loss` as a module.
+
+    Example:
+        >>> loss = OLELoss()
+        >>> value = loss(embeddings, labels)
+    """
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""

@@ -31,6 +31,9 @@ def opl_loss(embeddings: Tensor, labels: Tensor, gamma: float) -> Tensor:
         ValueError: If gamma is out of range, the shapes do not match, or labels do not mark one
             class per sample.
 
+    Example:
+        >>> value = opl_loss(embeddings, labels, gamma=0.5)
+
     References:
         [0] Ranasinghe et al., *Orthogonal Projection Loss*, ICCV 2021,
         https://arxiv.org/abs/2103.14021
@@ -61,6 +64,10 @@ class OPLLoss(LinearCrossEntropyLoss):
 
     Raises:
         ValueError: If gamma or weight is not above 0.
+
+    Example:
+        >>> loss = OPLLoss(num_classes=10, embedding_dim=25, gamma=0.5, weight=1.0)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, gamma: float, weight: float) -> None:

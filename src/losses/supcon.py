@@ -30,6 +30,9 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float) -> Tenso
         ValueError: If temperature is out of range, the shapes do not match, labels do not mark one
             class per sample, or no class has two samples.
 
+    Example:
+        >>> value = supcon_loss(embeddings, labels, temperature=0.1)
+
     References:
         [0] Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020,
         https://arxiv.org/abs/2004.11362
@@ -53,6 +56,10 @@ class SupConLoss(nn.Module):
 
     Raises:
         ValueError: If temperature is not above 0.
+
+    Example:
+        >>> loss = SupConLoss(temperature=0.1)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, temperature: float) -> None:

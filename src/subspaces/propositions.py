@@ -37,7 +37,7 @@ Token = tuple[int, str, int]  # kind, text, first position
 
 
 class PropositionError(ValueError):
-    """A proposition cannot be read: bad syntax or an unknown literal."""
+    """A proposition cannot be read: its syntax is bad, or a literal unknown."""
 
 
 class Proposition:
@@ -90,7 +90,7 @@ class Proposition:
             (N,), bool.
 
         Raises:
-            PropositionError: As `evaluate`.
+            PropositionError: If the proposition is nested too deeply to be evaluated.
         """
         truth = labels.bool()
         return self.evaluate(
@@ -165,7 +165,7 @@ def truth_table(propositions: Sequence[Proposition], labels: Tensor) -> Tensor:
         (N, Q), bool, on the device of the labels.
 
     Raises:
-        PropositionError: As `Proposition.evaluate`.
+        PropositionError: If a proposition is nested too deeply to be evaluated.
     """
     packed = np.packbits(labels.bool().cpu().numpy(), axis=1)
     keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()

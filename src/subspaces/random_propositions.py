@@ -11,7 +11,7 @@ from torch import Tensor
 from src.subspaces.propositions import Proposition
 
 CONNECTIVES = ("and", "or", "xor", "implies", "not")
-NEGATED_LITERALS = 0.4  # share
+NEGATED_LITERALS = 0.4  # share of literals
 TRIES = 50  # for each proposition asked for
 
 
@@ -58,7 +58,7 @@ def harder_propositions(
         depth: Nesting of connectives, at least 1.
         number: How many to draw; fewer are returned where few minterms allow no more.
         seed: Seed of all choices.
-        known: Propositions that need no second saying, such as all conjunctions.
+        known: Propositions that are not to be said again, such as all conjunctions.
     """
     generator = np.random.default_rng([seed, depth])
     everything = (1 << len(minterms)) - 1

@@ -1,4 +1,4 @@
-"""What all losses of embeddings and labels have in common."""
+"""Properties that all losses of embeddings and labels share."""
 
 import warnings
 from collections.abc import Callable
