@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import OneCycleLR, StepLR
 
 
 class OptimizerFactory(Protocol):
-    """What is left of the functions here once a config has set their own arguments."""
+    """A function of this module whose own arguments a config has set."""
 
     def __call__(self, parameters: Iterable[Parameter], total_steps: int) -> OptimizerLRScheduler:
         """Return the optimizer and its schedule over `total_steps` training steps."""

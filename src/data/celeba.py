@@ -40,8 +40,8 @@ class CelebA(ImageSet):
         image_size: Pixels of the decoded square.
         unlabelled: Whether to `keep` images that have none of the attributes, or to `drop` them
             from every split, test included, as the authors do.
-        cache: Whether to decode all images once, into a memory-mapped file, or each whenever it is
-            asked for.
+        cache: Whether to decode all images once, into a memory-mapped file, or each image whenever
+            it is asked for.
     """
 
     literals: ClassVar = ("Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male")
@@ -62,7 +62,7 @@ class CelebA(ImageSet):
 
     @property
     def folder_name(self) -> str:
-        """Below the folder of all data sets."""
+        """Name of the folder below that of all data sets."""
         return "celeba"
 
     def augmentation(self) -> nn.Module:
@@ -102,14 +102,14 @@ class CelebA(ImageSet):
         )
 
     def decode(self, image: Image.Image) -> np.ndarray:
-        """An aligned face without its top rows, scaled; any other picture as it is, its middle."""
+        """An aligned face without its top rows, scaled; the middle of any other picture."""
         if image.size == ALIGNED_SIZE:
             return crop_square(image, self.image_size)
         return super().decode(image)
 
 
 def crop_square(image: Image.Image, size: int) -> np.ndarray:
-    """Drop the top rows of an aligned face, scale its short side: (3, size, size), uint8."""
+    """Drop the top rows of an aligned face and scale its short side: (3, size, size), uint8."""
     face = image.convert("RGB").crop((0, TOP_ROWS, image.width, image.height))
     scale = size / min(face.size)
     shape = (max(size, round(face.width * scale)), max(size, round(face.height * scale)))

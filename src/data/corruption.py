@@ -9,8 +9,8 @@ def flip_labels(labels: Tensor, share: float, seed: int) -> Tensor:
 
     Args:
         labels: (N, C), bool.
-        share: Of images, drawn at random; one may by chance get the labels that it had.
-        seed: Of the draw.
+        share: Share of images, drawn at random; one may by chance get the labels that it had.
+        seed: Seed of the draw.
 
     Returns:
         (N, C), bool.
@@ -27,12 +27,12 @@ def flip_labels(labels: Tensor, share: float, seed: int) -> Tensor:
 
 
 def mask_labels(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Forget a share of the true literals of images: what is missing reads as false.
+    """Forget a share of the true literals of images: a literal that is missing reads as false.
 
     Args:
         labels: (N, C), bool.
-        share: Chance of each true literal, by itself, to be forgotten.
-        seed: Of the draw.
+        share: Probability that a true literal is forgotten, each by itself.
+        seed: Seed of the draw.
 
     Returns:
         (N, C), bool.

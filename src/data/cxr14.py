@@ -28,7 +28,7 @@ class ChestXray14(ImageSet):
             anywhere below that.
         image_size: Pixels of the decoded square.
         validation: Share of the training patients held out for validation, in (0, 1).
-        split_seed: Of which patients those are.
+        split_seed: Seed of the draw of those patients.
         cache: As in `CelebA`.
     """
 
@@ -108,7 +108,7 @@ class ChestXray14(ImageSet):
         return {split: LabelledImages(pixels, table, where) for split, where in chosen.items()}
 
     def _draw_patients(self, patients: torch.Tensor) -> torch.Tensor:
-        """Which images (N,) belong to patients held out."""
+        """Mask (N,) of the images whose patients are held out."""
         distinct = patients.unique()
         generator = torch.Generator().manual_seed(self.split_seed)
         order = torch.randperm(len(distinct), generator=generator)

@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 
 from src.data.images import ImageSet, LabelledImages
 
-# has_loop goes by the printed figure: 4 is written open as often as closed and counts as open.
+# has_loop follows the printed figure. A 4 is written open as often as closed and counts as open.
 DIGITS_WITH = {
     "even": {0, 2, 4, 6, 8},
     "prime": {2, 3, 5, 7},
@@ -26,7 +26,7 @@ class Digits(ImageSet):
     The ten digits make eight minterms: 5 and 7 agree in all five literals, and so do 6 and 8.
 
     Args:
-        split_seed: Of the splits.
+        split_seed: Seed of the splits.
     """
 
     digits_with: ClassVar[Mapping[str, set[int]]] = DIGITS_WITH

@@ -62,7 +62,7 @@ HAIR = {
     "Gray_Hair": "#a9a9a6",
 }
 WIDTH, HEIGHT = 178, 218
-DRAWING = 2  # raised when faces are drawn otherwise, so that older ones are not read
+DRAWING = 2  # raised when faces come out differently, so that older ones are not read
 
 Colour = str | tuple[int, ...]
 
@@ -71,8 +71,8 @@ class Faces(CelebA):
     """Drawn faces, made on first use; everything else is CelebA's loader.
 
     Args:
-        number: Faces to draw, 80 / 10 / 10 percent in the three partitions.
-        split_seed: Of all that is drawn.
+        number: Number of faces to draw, 80 / 10 / 10 percent in the three partitions.
+        split_seed: Seed of all that is drawn.
         root, image_size, unlabelled, cache: As in `CelebA`.
     """
 
@@ -94,7 +94,7 @@ class Faces(CelebA):
         return f"faces-v{DRAWING}-{self.number}-{self.split_seed}"
 
     def draw(self) -> None:
-        """Draw the faces, unless they are there."""
+        """Draw the faces, unless they are there already."""
         folder = self.root / self.folder_name
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
@@ -128,7 +128,7 @@ def write_faces(folder: Path, number: int, seed: int) -> None:
 
 
 def draw_attributes(generator: np.random.Generator) -> set[str]:
-    """What is true of a face, as correlated and uneven as in CelebA, less rare."""
+    """Attributes of a face, as correlated and uneven as those of CelebA, but less rare."""
 
     def happens(probability: float) -> bool:
         return bool(generator.random() < probability)

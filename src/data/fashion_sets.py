@@ -1,4 +1,4 @@
-"""Canvases that hold several garments: which of five kinds are there?"""
+"""Canvases that hold several garments of FashionMNIST, five kinds of which are the literals."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -12,9 +12,9 @@ from src.data.mnist import FashionMnist
 
 ALL_CLASSES = FashionMnist.literals
 
-# How often each literal is true: as uneven as the attributes of CelebA.
+# The share of canvases with each literal, as uneven as the attributes of CelebA
 FREQUENCIES = {"Sneaker": 0.5, "Trouser": 0.35, "Bag": 0.2, "Dress": 0.12, "Sandal": 0.07}
-DISTRACTOR = 0.3  # how often a cell that is left holds a garment of another kind
+DISTRACTOR = 0.3  # share of the other cells that hold a garment of another kind
 ROWS, COLUMNS, CELL = 2, 3, 14
 
 
@@ -78,8 +78,8 @@ def draw_canvases(
 
     Args:
         source: Images (N, 1, 28, 28) with labels (N, 10).
-        number: Canvases to make.
-        generator: Of which garments occur, which image of each, and where.
+        number: Number of canvases to make.
+        generator: Generator of the garments that occur, the image of each, and its place.
     """
     cells = ROWS * COLUMNS
     thumbnails = avg_pool2d(source.images.float(), 2).round().to(torch.uint8).squeeze(1)

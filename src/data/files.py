@@ -1,4 +1,4 @@
-"""Image files, decoded when they are asked for or once and for all into a memory-mapped file.
+"""Image files, decoded when they are asked for, or once into a memory-mapped file.
 
 The memory-mapped file is named after everything that its content depends on, so that other settings
 or other source files give another one. It is written beside its name and renamed when it is
@@ -32,7 +32,7 @@ class ImageFiles:
     """A sequence of image files that decode to arrays of one shape.
 
     Args:
-        paths: (N,).
+        paths: Paths of the files, (N,).
         shape: Channels, height and width of a decoded image.
         decode: Maps an opened image to pixels of that shape, uint8. Called from several threads.
     """
@@ -54,7 +54,7 @@ class ImageFiles:
         """Decode the files at positions (n,): (n, channels, height, width), uint8.
 
         Raises:
-            DamagedImageError: If a file cannot be decoded; it is named.
+            DamagedImageError: If a file cannot be decoded. The message names it.
         """
         return torch.from_numpy(
             np.stack([self._read(self.paths[position]) for position in positions.tolist()])
@@ -64,11 +64,11 @@ class ImageFiles:
         """Pixels of all files, memory-mapped: (N, channels, height, width), uint8.
 
         Args:
-            folder: Of caches, made if need be.
-            settings: What else decides the pixels, such as a crop; plain values.
+            folder: Folder of caches, made if need be.
+            settings: Plain values of all else that decides the pixels, such as a crop.
 
         Raises:
-            DamagedImageError: If a file cannot be decoded; it is named.
+            DamagedImageError: If a file cannot be decoded. The message names it.
             OSError: If a file is missing or the disk is full. Nothing is left behind.
         """
         name = fingerprint(self.paths, {"shape": list(self.shape), **settings})
@@ -102,10 +102,10 @@ class ImageFiles:
 class StoredRows:
     """Rows of an array in a file, mapped only while a slice of them is used.
 
-    A file of any size is gone through in the memory of a slice.
+    So a file of any size can be read in the memory that a slice takes.
 
     Args:
-        path: Of an `.npy` file, (N, ...).
+        path: An `.npy` file that holds an array (N, ...).
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,8 +129,8 @@ def write_once(
 
     Args:
         target: The file, `.npy`; its folder is made if need be.
-        shape, dtype: Of the array.
-        parts: What it is made of, in order; not asked for if the file is complete.
+        shape, dtype: Shape and type of the array.
+        parts: Parts of the array, in order; not asked for if the file is complete.
 
     Raises:
         OSError: If the disk is full. Nothing is left behind.
@@ -170,7 +170,7 @@ def _write(
 
 
 def fingerprint(paths: Sequence[Path], settings: Mapping[str, Any]) -> str:
-    """Hash of names below their common folder, sizes and times of files, and of settings."""
+    """Hash of settings and of files: names below their common folder, sizes and times."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     folder = os.path.commonpath([path.parent for path in paths])
     for path in paths:

@@ -1,4 +1,4 @@
-"""Any folder of images as something to search in."""
+"""A folder of any images, to search in."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,13 +34,13 @@ def find_images(folder: Path) -> list[Path]:
 
 
 class Gallery:
-    """Images of a folder, as an image set's encoder wants them, and their embeddings.
+    """Images of a folder, decoded as those of an image set, and their embeddings.
 
     Embeddings are computed once for a checkpoint and kept in a file.
 
     Args:
-        folder: Searched with all folders below it.
-        image_set: Says how a picture becomes pixels.
+        folder: Folder that is searched, with all folders below it.
+        image_set: Set whose way of making pixels of a picture is used.
     """
 
     def __init__(self, folder: Path, image_set: ImageSet) -> None:
@@ -50,9 +50,10 @@ class Gallery:
         """Embeddings of all images, in a file: (N, D), float32.
 
         Args:
-            encoder: Maps images as stored to embeddings; in evaluation mode.
+            encoder: Module that maps stored images to embeddings, in evaluation mode.
             cache: Folder for the file.
-            checkpoint: What the encoder was loaded from: another one gives another file.
+            checkpoint: File that the encoder was loaded from; another one gives another file of
+                embeddings.
         """
         sample = self._embed_batch(encoder, torch.arange(1))
         settings = {"shape": list(self.files.shape), "model": fingerprint([checkpoint], {})}

@@ -1,4 +1,4 @@
-"""Labelled images, and the sets that they come in."""
+"""Labelled images, and the sets that they belong to."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ ValidateOn = Literal["held_out", "test"]
 
 
 class ImageBatch(NamedTuple):
-    """What a data loader yields."""
+    """A batch of images, as a data loader yields it."""
 
     images: Tensor  # (N, channels, height, width), uint8
     labels: Tensor  # (N, C), bool
@@ -33,7 +33,7 @@ class LabelledImages(Dataset[ImageBatch]):
         images: (N, channels, height, width), uint8: in memory, memory-mapped, or image files that
             are decoded whenever they are asked for.
         labels: (N, C), nonzero where a literal is true.
-        positions: (n,), which of them make up the split; all by default.
+        positions: (n,), positions of the images that make up the split; all by default.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LabelledImages(Dataset[ImageBatch]):
         return relabelled
 
     def split(self, held_out: int, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
-        """Part at random into all but `held_out` images, and those."""
+        """Part the split at random: all but `held_out` images, and those."""
         if not 0 < held_out < len(self):
             raise ValueError(f"validation must be between 1 and {len(self) - 1}, not {held_out}")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
@@ -85,7 +85,7 @@ class LabelledImages(Dataset[ImageBatch]):
         return self.select(kept), self.select(held)
 
     def select(self, indices: Tensor) -> "LabelledImages":
-        """The split of these positions (n,) of this one."""
+        """The images at these positions (n,) of this split."""
         selected = copy(self)
         selected._positions = self._positions[indices]
         selected.labels = self.labels[indices]
@@ -102,7 +102,7 @@ class ImageSet:
     std: ClassVar[tuple[float, ...]]
 
     def fetch(self) -> None:
-        """Download or make the files, for sets where that can be done; never done unasked."""
+        """Download or make the files, for sets where that can be done; only on request."""
 
     def checksums(self) -> Mapping[Path, str]:
         """MD5 sums of files, for sets that publish some."""
@@ -112,7 +112,7 @@ class ImageSet:
         """Compare files with their published checksums.
 
         Raises:
-            ValueError: If a file is another one; it is named.
+            ValueError: If a file has another checksum. The message names it.
         """
         for path, published in self.checksums().items():
             with path.open("rb") as file:
@@ -130,14 +130,14 @@ class ImageSet:
         return self.image_shape
 
     def decode(self, image: Image.Image) -> np.ndarray:
-        """Make any picture an image of this set: its middle, scaled: `stored_shape`, uint8."""
+        """Scale the middle of any picture to an image of this set: `stored_shape`, uint8."""
         channels, height, width = self.stored_shape
         upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
         fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
         return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
     def augmentation(self) -> nn.Module:
-        """What training images go through on the device, before normalisation; each by itself."""
+        """Random changes of training images on the device, before normalisation; each by itself."""
         return nn.Identity()
 
     @cached_property
@@ -152,10 +152,10 @@ class OfficialSplits(ImageSet):
     Args:
         root: Folder of all data sets.
         validate_on: `held_out`, training images set apart; or `test`, the official test split, as
-            the authors do: every choice made on it flatters the test.
+            the authors do, although every choice made on it flatters the test.
         validation: Number of training images that are held out.
-        split_seed: Of splits that are drawn here, apart from the seed of the run, so that runs
-            share them.
+        split_seed: Seed of splits that are drawn here. It is not the seed of the run, so that runs
+            share the splits.
     """
 
     def __init__(

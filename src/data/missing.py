@@ -1,12 +1,12 @@
-"""What to say when the files of a data set are not there."""
+"""The error for files of a data set that are not there."""
 
 
 class MissingDataError(FileNotFoundError):
     """Files of a data set are missing.
 
     Args:
-        problem: Which folder was looked at, and for which files.
-        mend: How to get them.
+        problem: The files that are missing, and the folder where they should be.
+        mend: The way to get them.
     """
 
     def __init__(self, problem: str, mend: str) -> None:

@@ -44,14 +44,14 @@ class Mnist(OfficialSplits):
     mean: ClassVar = (0.1307,)
     std: ClassVar = (0.3081,)
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
-    system_folder: ClassVar[Path | None] = None  # where a distribution's package puts the files
+    system_folder: ClassVar[Path | None] = None  # folder of a distribution's package
 
     def fetch(self) -> None:
         if self._find_folder() is None:
             self.source(self.root, download=True)
 
     def checksums(self) -> Mapping[Path, str]:
-        """Of the gzipped files, where they are kept; a distribution compresses its own."""
+        """MD5 sums of torchvision's gzipped files; a distribution compresses its own."""
         folder = self._torchvision_folder()
         published = {folder / name: md5 for name, md5 in self.source.resources}
         return {path: md5 for path, md5 in published.items() if path.exists()}
@@ -80,10 +80,10 @@ class Mnist(OfficialSplits):
         return None
 
     def folder(self) -> Path:
-        """Where the files are.
+        """Folder of the files.
 
         Raises:
-            MissingDataError: If they are nowhere.
+            MissingDataError: If the files are nowhere.
         """
         folder = self._find_folder()
         if folder is None:
@@ -98,7 +98,7 @@ class Mnist(OfficialSplits):
 class FashionMnist(Mnist):
     """28 x 28 grey garments: 60,000 for training, 10,000 for the test, one literal per class.
 
-    Also found where Debian's package `dataset-fashion-mnist` puts it.
+    The files are also found where Debian's package `dataset-fashion-mnist` puts them.
     """
 
     literals: ClassVar[tuple[str, ...]] = (

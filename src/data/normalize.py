@@ -1,4 +1,4 @@
-"""From stored pixels to what an encoder takes."""
+"""Normalisation of stored pixels for an encoder."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 class Normalize(nn.Module):
     """Scale uint8 pixels to [0, 1], then subtract the mean and divide by the standard deviation.
 
-    It travels inside the model, so that a checkpoint holds all that an image needs.
+    It is part of the model, so that a checkpoint holds all that an image needs.
 
     Args:
-        mean, std: Per channel, of pixels in [0, 1].
+        mean, std: Mean and standard deviation of pixels in [0, 1], one for each channel.
     """
 
     mean: Tensor

@@ -19,11 +19,11 @@ class EpochSampler(Sampler[Batch]):
     """Base of the training samplers: a seeded generator per epoch and this process's share.
 
     Args:
-        seed: Of all randomness.
+        seed: Seed of all that is drawn.
         rank: Index of this process.
         world_size: Number of processes; it must divide the batch size.
-        batch_size: Images in a global batch.
-        num_batches: Batches in an epoch.
+        batch_size: Number of images in a global batch.
+        num_batches: Number of batches in an epoch.
 
     Raises:
         ValueError: If the batch size cannot be shared evenly, or the set has fewer images.
@@ -45,12 +45,12 @@ class EpochSampler(Sampler[Batch]):
         self.start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before every epoch."""
+        """Start an epoch; Lightning calls this before each one."""
         if epoch != self.epoch:
             self.epoch, self.start = epoch, 0
 
     def resume(self, epoch: int, start: int) -> None:
-        """Go on in an epoch of which the first `start` batches were served before."""
+        """Go on in an epoch whose first `start` batches were served before."""
         self.epoch, self.start = epoch, start
 
     def __len__(self) -> int:
@@ -92,13 +92,13 @@ class MintermSampler(EpochSampler):
 
     Args:
         minterm_index: (N,), the minterm of every image.
-        batch_size: Images in a global batch, a multiple of `minterms_per_batch`.
-        minterms_per_batch: Distinct minterms in a batch.
+        batch_size: Number of images in a global batch, a multiple of `minterms_per_batch`.
+        minterms_per_batch: Number of distinct minterms in a batch.
         repeat_images: Whether images are drawn with replacement.
         seed, rank, world_size: As in `EpochSampler`.
 
     Raises:
-        ValueError: If the numbers do not fit.
+        ValueError: If a number is out of range or does not divide another as it should.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ from kornia.augmentation import (
 )
 from torch import Tensor, nn
 
-ASPECT_RATIOS = (3 / 4, 4 / 3)  # of crops, width to height, as is usual
-HUE_SHARE = 1 / 4  # of the jitter's strength, as in SimCLR
+ASPECT_RATIOS = (3 / 4, 4 / 3)  # usual ratios of a crop's width to its height
+HUE_SHARE = 1 / 4  # share of the jitter's strength, as in SimCLR
 
 
 class RandomViews(nn.Module):
-    """Crops, flips and, for colour images, changes of colour; each image is drawn by itself.
+    """Random crops, flips and, for colour images, changes of colour, drawn for each image.
 
     The augmentations of SimCLR [0] for small images, which leave out its blur.
 
@@ -22,12 +22,12 @@ class RandomViews(nn.Module):
         min_area: Smallest share of an image that a crop covers; it is scaled back to full size.
         flip: Probability of a horizontal flip; 0 where left and right tell classes apart.
         jitter: Probability of changing brightness, contrast, saturation and hue of a colour image.
-        jitter_strength: By how much at most, as a share; hue changes by a quarter of it.
+        jitter_strength: Largest such change, as a share; hue changes by a quarter of it.
         grey: Probability that a colour image loses its colours.
 
     Raises:
-        ValueError: If min_area is not in (0, 1], or jitter_strength not in [0, 1], or a probability
-            is none.
+        ValueError: If min_area is outside (0, 1], or jitter_strength or a probability is outside
+            [0, 1].
 
     References:
         [0] Chen et al., *A Simple Framework for Contrastive Learning of Visual Representations*,

@@ -1,9 +1,9 @@
 """Batch normalisation that is the same on one device as on many."""
 
-import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.distributed.nn.functional import all_gather
+
+from src.losses.batch import whole_rows
 
 
 class GlobalBatchNorm(nn.BatchNorm1d):
@@ -26,7 +26,7 @@ class GlobalBatchNorm(nn.BatchNorm1d):
         """
         if not self.training:
             return super().forward(vectors)
-        whole = torch.cat(all_gather(vectors)) if dist.is_initialized() else vectors
+        whole = whole_rows(vectors)
         if len(whole) < 2:
             raise ValueError(
                 "batch normalisation needs batches of two images or more: set loader.batch_size, "

@@ -17,7 +17,7 @@ logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 TOWERS = ("vision_model", "get_image_features", "get_text_features")
-IMAGE_TOWER = ("vision_model", "visual_projection")  # those of them that a model has
+IMAGE_TOWER = ("vision_model", "visual_projection")  # a model may lack the second
 TEMPERATURE = ("logit_scale", "logit_bias", "temperature")
 HUB_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 
@@ -26,18 +26,18 @@ class Clip(DualEncoder):
     """A dual encoder of transformers, as published: D and the size of images are the model's.
 
     Images are scaled to the model's square as a whole, with the interpolation of its own image
-    processor, which would cut the ends off those that are not square.
+    processor. The processor itself would cut the ends off images that are not square.
 
     Args:
         image_shape: Channels, height and width of the images. Normalisation with the statistics of
             three channels makes grey ones three equal ones.
         model: A folder with the model, its tokenizer and its image processor; or the name of one on
             the hub, such as `openai/clip-vit-base-patch32`, which is downloaded once.
-        freeze: Whether the image tower stays as it is and that of texts alone is trained [0].
+        freeze: Whether the image tower stays as it is, and the text tower alone is trained [0].
         radius, batch_norm: As in `Encoder`.
 
     Raises:
-        ValueError: If there is no such model, or a part of it is missing or of another kind.
+        ValueError: If `model` is not a dual encoder, or a part of it is missing.
 
     References:
         [0] Zhai et al., *LiT: Zero-Shot Transfer with Locked-image text Tuning*, CVPR 2022,
@@ -56,7 +56,7 @@ class Clip(DualEncoder):
     ) -> None:
         check_channels(image_shape)
         network, tokenizer, processor = _load(_find(model))
-        # What the processor makes of black and of white says what it does to any pixel.
+        # The processor is linear in a pixel, so that black and white tell its mean and deviation.
         extremes = [Image.new("RGB", (8, 8), color) for color in ("black", "white")]
         pixels = processor(images=extremes, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
@@ -133,7 +133,7 @@ class Clip(DualEncoder):
 
 
 def _find(model: str) -> Path:
-    """The folder of a model: its own, or where its files from the hub are kept."""
+    """The folder of a model: `model` itself, or the one that keeps its files from the hub."""
     if Path(model).is_dir():
         return Path(model)
     if Path(model).is_absolute():
@@ -143,7 +143,7 @@ def _find(model: str) -> Path:
         )
     try:
         folder = Path(snapshot_download(model, allow_patterns=HUB_FILES))
-        if not list(folder.glob("model*.safetensors")):  # as older models have it
+        if not list(folder.glob("model*.safetensors")):  # an older model
             snapshot_download(model, allow_patterns="pytorch_model*.bin")
     except Exception as error:  # the hub and the network have errors of their own
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What every encoder is."""
+"""The base of all encoders, and of those that encode texts, too."""
 
 from collections.abc import Sequence
 
@@ -50,7 +50,7 @@ class Encoder(nn.Module):
 
 
 class DualEncoder(Encoder):
-    """An encoder that came with one of texts, whose embeddings lie in the same space.
+    """An encoder of images and of texts, whose embeddings lie in one space.
 
     `log_scale` is the logarithm of the inverse temperature that the two were trained with.
     """
@@ -66,10 +66,10 @@ class DualEncoder(Encoder):
         raise NotImplementedError
 
     def freeze_texts(self) -> None:
-        """Leave the text tower out of training, where images alone are embedded.
+        """Leave the text tower out of training, because images alone are embedded.
 
         Raises:
-            ValueError: If there is nothing else to train.
+            ValueError: If nothing else is left to train.
         """
         raise NotImplementedError
 
@@ -87,5 +87,5 @@ def check_channels(image_shape: Sequence[int]) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What a library said was wrong, without its advice."""
+    """The first line of an error of a library, without the advice that follows."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

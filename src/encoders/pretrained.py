@@ -19,15 +19,15 @@ class Pretrained(Encoder):
     Args:
         image_shape: Channels, height and width of the images. Normalisation with the statistics of
             three channels makes grey ones three equal ones.
-        model: Its name in timm, such as `resnet18.tv_in1k`, which is torchvision's.
-        weights: `hub` for the published ones, downloaded once; a local file of them, as PyTorch or
-            safetensors keep it; or None for random ones.
+        model: Name of the backbone in timm, such as `resnet18.tv_in1k`, which is torchvision's.
+        weights: `hub` for the published weights, downloaded once; a local file of weights, as
+            PyTorch or safetensors keep it; or None for random weights.
         freeze: Whether only the head is trained.
-        image_size: Images are scaled to squares of so many pixels.
+        image_size: Height and width in pixels that images are scaled to.
         embedding_dim, radius, batch_norm: As in `Encoder`.
 
     Raises:
-        ValueError: If there is no such model, or its weights cannot be had or are another's.
+        ValueError: If timm has no such model, or its weights cannot be loaded or do not fit it.
     """
 
     network: Any  # timm gives its models methods that nn.Module does not have
@@ -54,7 +54,7 @@ class Pretrained(Encoder):
         if weights not in (None, HUB) and not Path(str(weights)).is_file():
             raise ValueError(f"no file of weights at {weights}")
         try:
-            # With the head that the weights were trained with, they are compared strictly.
+            # The head comes with the weights, so that a file of another model is refused.
             self.network = timm.create_model(
                 model,
                 pretrained=weights is not None,

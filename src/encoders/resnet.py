@@ -16,7 +16,7 @@ class SmallResNet(Encoder):
 
     Args:
         image_shape: Channels, height and width.
-        depth: 18 or 34.
+        depth: Number of layers, 18 or 34.
         embedding_dim, radius, batch_norm: As in `Encoder`.
     """
 

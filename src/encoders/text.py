@@ -13,9 +13,9 @@ class TextEncoder(nn.Module):
     """Maps sentences of a known vocabulary to embeddings.
 
     Args:
-        words: All words there are.
+        words: All words of the vocabulary.
         embedding_dim: D.
-        max_words: Of a sentence.
+        max_words: Largest number of words in a sentence.
     """
 
     def __init__(self, words: Sequence[str], embedding_dim: int, max_words: int = 1024) -> None:

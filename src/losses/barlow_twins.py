@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from src.losses.batch import check_positive, in_float64, loss_dtype
 from src.losses.relation import deviations, positive_pairs
 
-VARIANCE_OFFSET = 1e-5  # of the authors' batch normalization
+VARIANCE_OFFSET = 1e-5  # as in the authors' batch normalization
 
 
 def barlow_twins_loss(embeddings: Tensor, relation: Tensor, redundancy: float) -> Tensor:
@@ -30,6 +30,9 @@ def barlow_twins_loss(embeddings: Tensor, relation: Tensor, redundancy: float) -
     Raises:
         ValueError: If redundancy is out of range, the shapes do not match, or the relation has a
             negative entry or none.
+
+    Example:
+        >>> value = barlow_twins_loss(embeddings, relation, redundancy=0.005)
 
     References:
         [0] Zbontar et al., *Barlow Twins: Self-Supervised Learning via Redundancy Reduction*, ICML
@@ -61,7 +64,11 @@ class BarlowTwinsLoss(nn.Module):
         redundancy: Weight of correlations between dimensions.
 
     Raises:
-        ValueError: If it is not above 0.
+        ValueError: If redundancy is not above 0.
+
+    Example:
+        >>> loss = BarlowTwinsLoss(redundancy=0.005)
+        >>> value = loss(embeddings, relation)
     """
 
     def __init__(self, redundancy: float) -> None:

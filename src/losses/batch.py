@@ -1,11 +1,21 @@
-"""What the losses of a batch share: its checks, its number type, and the batch of all processes."""
+"""The batch of a loss: its checks, its number type, and the shares of all processes.
 
-from typing import Protocol, runtime_checkable
+The loss of a batch is that of all processes together. An equation over the samples of a batch
+becomes such a loss by `of_whole_batch`, and needs to know nothing of processes. Losses that are a
+mean over samples, as those of a head are, need no such care: equal shares have an equal say in the
+mean. Losses of a relation are given the whole batch, as the relation is one between all samples.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.nn.functional import all_gather
+
+Parameters = ParamSpec("Parameters")
 
 
 class NonFiniteEmbeddingsError(ArithmeticError):
@@ -14,10 +24,51 @@ class NonFiniteEmbeddingsError(ArithmeticError):
 
 @runtime_checkable
 class LossWithHead(Protocol):
-    """A loss that learns, along with embeddings, what makes logits of them."""
+    """A loss with a head, which is learned along with the embeddings and makes logits of them."""
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Logits (N, K) of embeddings (N, D)."""
+
+
+def of_whole_batch(
+    equation: Callable[Concatenate[Tensor, Tensor, Parameters], Tensor],
+) -> Callable[Concatenate[Tensor, Tensor, Parameters], Tensor]:
+    """Decorate the equation of a loss, so that it is of the batch that all processes hold together.
+
+    The equation gets the embeddings (N, D) of all processes, in float64, and their labels (N, C) as
+    they are. Its value, a scalar, is returned in `loss_dtype`.
+
+    Raises:
+        ValueError: If the shapes do not match.
+        NonFiniteEmbeddingsError: If embeddings of any process hold NaN or infinity. All processes
+            raise it, so that none waits for another.
+    """
+
+    @wraps(equation)
+    def loss(
+        embeddings: Tensor, labels: Tensor, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Tensor:
+        embeddings, labels = whole_batch(embeddings, labels)
+        check_shapes(embeddings, labels)
+        vectors = in_float64(embeddings)
+        value = equation(vectors, labels.to(vectors.device), *args, **kwargs)
+        return value.to(loss_dtype(embeddings))
+
+    return loss
+
+
+def whole_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings and labels of the batch that all processes hold together, in equal shares."""
+    return whole_rows(embeddings), whole_rows(labels)
+
+
+def whole_rows(rows: Tensor) -> Tensor:
+    """Rows of all processes, (N, ...), those of the first process first.
+
+    Gradients go back to all processes. Averaging them, as DistributedDataParallel does, gives the
+    gradient of the loss of the whole batch.
+    """
+    return torch.cat(all_gather(rows.contiguous())) if dist.is_initialized() else rows
 
 
 def check_shapes(embeddings: Tensor, labels: Tensor) -> None:
@@ -29,20 +80,18 @@ def check_shapes(embeddings: Tensor, labels: Tensor) -> None:
         )
 
 
-def class_members(embeddings: Tensor, labels: Tensor) -> Tensor:
+def class_members(labels: Tensor) -> Tensor:
     """Labels as a mask of the classes that the batch has, which may overlap.
 
     Args:
-        embeddings: (N, D).
         labels: (N, K), in {0, 1}.
 
     Returns:
         (N, P), boolean: columns of classes without a sample are left out.
 
     Raises:
-        ValueError: If the shapes do not match, a label is neither 0 nor 1, or no class is left.
+        ValueError: If a label is neither 0 nor 1, or no class is left.
     """
-    check_shapes(embeddings, labels)
     members = labels != 0
     if not torch.equal(members.to(labels.dtype), labels):
         raise ValueError("labels must be 0 or 1")
@@ -52,13 +101,13 @@ def class_members(embeddings: Tensor, labels: Tensor) -> Tensor:
     return members
 
 
-def partition(embeddings: Tensor, labels: Tensor) -> Tensor:
+def partition(labels: Tensor) -> Tensor:
     """`class_members` of labels that give every sample exactly one class.
 
     Raises:
-        ValueError: As `class_members`, or if a sample has no class or several.
+        ValueError: If a label is neither 0 nor 1, or a sample has no class or several.
     """
-    members = class_members(embeddings, labels)
+    members = class_members(labels)
     wrong = members.sum(dim=1) != 1
     if wrong.any():
         raise ValueError(
@@ -76,10 +125,10 @@ def check_positive(**values: float) -> None:
 
 
 def in_float64(embeddings: Tensor) -> Tensor:
-    """Embeddings in the type that losses compute in, which autocast leaves alone.
+    """Embeddings in float64, in which losses are computed, and which autocast leaves alone.
 
     Raises:
-        NonFiniteEmbeddingsError: If some are NaN or infinite.
+        NonFiniteEmbeddingsError: If embeddings are NaN or infinite.
     """
     non_finite = ~torch.isfinite(embeddings).all(dim=1)
     if non_finite.any():
@@ -98,18 +147,7 @@ def loss_dtype(embeddings: Tensor) -> torch.dtype:
 
 
 def list_rows(mask: Tensor) -> str:
-    """Where a mask (N,) holds, for a message: "2 of 9 rows: 3, 7"."""
+    """The rows where a mask (N,) is true, for a message: "2 of 9 rows: 3, 7"."""
     rows = mask.nonzero().flatten().tolist()
     shown = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
     return f"{len(rows)} of {len(mask)} rows: {shown}"
-
-
-def whole_batch(embeddings: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The batch that all processes hold together, in equal shares.
-
-    Gradients go back to all processes. Averaging them, as DistributedDataParallel does, gives the
-    gradient of the loss of the global batch.
-    """
-    if not dist.is_initialized():
-        return embeddings, labels
-    return torch.cat(all_gather(embeddings)), torch.cat(all_gather(labels.contiguous()))

@@ -33,6 +33,11 @@ def byol_spectral_loss(
     Raises:
         ValueError: If the shapes do not match, or the relation has a negative entry or none.
 
+    Example:
+        >>> targets = embeddings.detach()
+        >>> target_moment = torch.eye(25)
+        >>> value = byol_spectral_loss(embeddings, relation, targets, target_moment)
+
     References:
         [0] Dai, *Representation Learning from Spectral Decomposition View*, lecture notes,
         (2.18)-(2.21)
@@ -69,6 +74,10 @@ class BYOLSpectralLoss(nn.Module):
 
     Raises:
         ValueError: If momentum is not in [0, 1).
+
+    Example:
+        >>> loss = BYOLSpectralLoss(embedding_dim=25, momentum=0.9)
+        >>> value = loss(embeddings, relation)
     """
 
     target_moment: Tensor  # M, (D, D)

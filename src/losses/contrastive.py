@@ -4,13 +4,14 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
-from torch.distributed.nn.functional import all_gather
 from torch.nn.functional import cross_entropy, normalize
 
-INITIAL_TEMPERATURE, MAX_SCALE = 0.07, 100.0  # as CLIP's
+from src.losses.batch import in_float64, of_whole_batch
+
+INITIAL_TEMPERATURE, MAX_SCALE = 0.07, 100.0  # as in CLIP
 
 
+@of_whole_batch
 def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     """Symmetric cross-entropy of matching images and texts within a batch.
 
@@ -26,11 +27,22 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Te
     Returns:
         A scalar.
 
+    Raises:
+        ValueError: If the shapes differ.
+        NonFiniteEmbeddingsError: If embeddings of images or of texts hold NaN or infinity.
+
+    Example:
+        >>> value = contrastive_loss(embeddings, texts, scale=100.0)
+
     References:
         [0] Radford et al., *Learning Transferable Visual Models From Natural Language
         Supervision*, ICML 2021, https://arxiv.org/abs/2103.00020
     """
-    similarities = scale * normalize(images, dim=1) @ normalize(texts, dim=1).T
+    if images.shape != texts.shape:
+        raise ValueError(
+            f"images {tuple(images.shape)} and texts {tuple(texts.shape)} must be (N, D) alike"
+        )
+    similarities = scale * normalize(images, dim=1) @ normalize(in_float64(texts), dim=1).T
     matches = torch.arange(len(images), device=images.device)
     return (cross_entropy(similarities, matches) + cross_entropy(similarities.T, matches)) / 2
 
@@ -38,11 +50,12 @@ def contrastive_loss(images: Tensor, texts: Tensor, scale: Tensor | float) -> Te
 class ContrastiveLoss(nn.Module):
     """`contrastive_loss` with a learned temperature, starting at 0.07.
 
-    As in CLIP, the parameter itself is clipped before a step, not what is made of it: clipping the
-    latter would leave a temperature at the limit, as CLIP's is, without a gradient to come back.
+    As in CLIP, the parameter itself is clipped before a step. If the inverse temperature were
+    clipped instead, it would have no gradient at the limit and could not come back.
 
-    With `torch.distributed` initialised it is the loss of the global batch: every process holds its
-    pairs against those of all. Averaging gradients over processes gives those of one process.
+    Example:
+        >>> loss = ContrastiveLoss()
+        >>> value = loss(embeddings, texts)
     """
 
     def __init__(self) -> None:
@@ -50,12 +63,9 @@ class ContrastiveLoss(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(INITIAL_TEMPERATURE)))
 
     def forward(self, embeddings: Tensor, texts: Tensor) -> Tensor:
-        """Embeddings of images and of their texts, both (N, D), to a scalar."""
+        """Return the scalar loss of embeddings of images and of their texts, both (N, D)."""
         with torch.no_grad():
             self.log_scale.clamp_(max=math.log(MAX_SCALE))
-        if dist.is_initialized():  # with gradients, from and to all processes
-            embeddings = torch.cat(all_gather(embeddings))
-            texts = torch.cat(all_gather(texts))
         return contrastive_loss(embeddings, texts, self.scale())
 
     def scale(self) -> Tensor:

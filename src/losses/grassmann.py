@@ -7,6 +7,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from src.losses.batch import (
     check_positive,
+    check_shapes,
     in_float64,
     loss_dtype,
     on_float64_device,
@@ -29,9 +30,14 @@ def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: flo
     Raises:
         ValueError: If scale is out of range, the shapes do not match, or labels do not mark one
             class per sample.
+
+    Example:
+        >>> bases = torch.linalg.qr(torch.randn(10, 25, 8)).Q
+        >>> value = grassmann_loss(embeddings, labels, bases, scale=25.0)
     """
     check_positive(scale=scale)
-    partition(embeddings, labels)
+    check_shapes(embeddings, labels)
+    partition(labels)
     if labels.shape[1] != len(bases) or embeddings.shape[1] != bases.shape[1]:
         raise ValueError(
             f"subspaces of {len(bases)} classes in {bases.shape[1]} dimensions do not fit labels "
@@ -77,6 +83,10 @@ class GrassmannLoss(nn.Module):
 
     Raises:
         ValueError: If scale is not above 0, or subspace_dim not between 1 and D.
+
+    Example:
+        >>> loss = GrassmannLoss(num_classes=10, embedding_dim=25, subspace_dim=8, scale=25.0)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(

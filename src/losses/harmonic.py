@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from src.losses.batch import check_positive, in_float64, loss_dtype, partition
+from src.losses.batch import check_positive, check_shapes, in_float64, loss_dtype, partition
 
-SQUARED_DISTANCE_OFFSET = 1e-4  # as the authors', for embeddings that sit on a center
+SQUARED_DISTANCE_OFFSET = 1e-4  # as in the authors' code, for embeddings that sit on a center
 
 
 def harmonic_loss(embeddings: Tensor, labels: Tensor, centers: Tensor, exponent: float) -> Tensor:
@@ -24,9 +24,14 @@ def harmonic_loss(embeddings: Tensor, labels: Tensor, centers: Tensor, exponent:
     Raises:
         ValueError: If the exponent is out of range, the shapes do not match, or labels do not mark
             one class per sample.
+
+    Example:
+        >>> centers = torch.randn(10, 25)
+        >>> value = harmonic_loss(embeddings, labels, centers, exponent=5.0)
     """
     check_positive(exponent=exponent)
-    partition(embeddings, labels)
+    check_shapes(embeddings, labels)
+    partition(labels)
     if centers.shape != (labels.shape[1], embeddings.shape[1]):
         raise ValueError(
             f"centers {tuple(centers.shape)} must be (K, D), for labels {tuple(labels.shape)} and "
@@ -73,6 +78,10 @@ class HarmonicLoss(nn.Module):
 
     Raises:
         ValueError: If the exponent is not above 0.
+
+    Example:
+        >>> loss = HarmonicLoss(num_classes=10, embedding_dim=25, exponent=5.0)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, num_classes: int, embedding_dim: int, exponent: float) -> None:

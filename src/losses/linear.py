@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from src.losses.batch import in_float64, loss_dtype, partition
+from src.losses.batch import check_shapes, in_float64, loss_dtype, partition
 
 
 class LinearCrossEntropyLoss(nn.Module):
@@ -14,6 +14,10 @@ class LinearCrossEntropyLoss(nn.Module):
     Args:
         num_classes: K.
         embedding_dim: D.
+
+    Example:
+        >>> loss = LinearCrossEntropyLoss(num_classes=10, embedding_dim=25)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, num_classes: int, embedding_dim: int) -> None:
@@ -27,7 +31,8 @@ class LinearCrossEntropyLoss(nn.Module):
             ValueError: If the shapes do not match, or labels do not mark one class per sample.
             NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
         """
-        partition(embeddings, labels)
+        check_shapes(embeddings, labels)
+        partition(labels)
         logits = self.logits(embeddings)
         return cross_entropy(logits, labels.to(logits)).to(loss_dtype(embeddings))
 

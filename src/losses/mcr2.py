@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from src.losses.batch import check_positive, in_float64, loss_dtype, partition, whole_batch
+from src.losses.batch import check_positive, of_whole_batch, partition
 
 
+@of_whole_batch
 def mcr2_loss(embeddings: Tensor, labels: Tensor, squared_distortion: float) -> Tensor:
     """Coding rate within classes minus that of the batch: minus the Delta R of [0].
 
@@ -29,23 +30,26 @@ def mcr2_loss(embeddings: Tensor, labels: Tensor, squared_distortion: float) -> 
         ValueError: If the distortion is out of range, the shapes do not match, or labels do not
             mark one class per sample.
 
+    Example:
+        >>> value = mcr2_loss(embeddings, labels, squared_distortion=0.5)
+
     References:
         [0] Yu et al., *Learning Diverse and Discriminative Representations via the Principle of
         Maximal Coding Rate Reduction*, NeurIPS 2020, https://arxiv.org/abs/2006.08558
         [1] https://github.com/ryanchankh/mcr2, whose `eps` is the squared distortion
     """
     check_positive(squared_distortion=squared_distortion)
-    members = partition(embeddings, labels)
-    vectors = normalize(in_float64(embeddings), dim=1)
+    members = partition(labels)
+    vectors = normalize(embeddings, dim=1)
     loss = -_coding_rate(vectors, squared_distortion)
-    for member in members.T.to(vectors.device):
+    for member in members.T:
         own = vectors[member]
         loss = loss + len(own) / len(vectors) * _coding_rate(own, squared_distortion)
-    return loss.to(loss_dtype(embeddings))
+    return loss
 
 
 def _coding_rate(vectors: Tensor, squared_distortion: float) -> Tensor:
-    """Nats for each of the vectors (N, D), to code them up to the distortion."""
+    """Nats that each of the vectors (N, D) takes to be coded up to the distortion."""
     number, dim = vectors.shape
     scaled = vectors * (dim / (number * squared_distortion)) ** 0.5
     gram = scaled @ scaled.T if number < dim else scaled.T @ scaled  # with equal determinants
@@ -53,13 +57,17 @@ def _coding_rate(vectors: Tensor, squared_distortion: float) -> Tensor:
 
 
 class MCR2Loss(nn.Module):
-    """`mcr2_loss` of the batch that all processes hold together.
+    """`mcr2_loss` with its squared distortion.
 
     Args:
         squared_distortion: e^2, up to which samples are coded.
 
     Raises:
         ValueError: If the distortion is not above 0.
+
+    Example:
+        >>> loss = MCR2Loss(squared_distortion=0.5)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, squared_distortion: float) -> None:
@@ -69,7 +77,7 @@ class MCR2Loss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
-        return mcr2_loss(*whole_batch(embeddings, labels), self.squared_distortion)
+        return mcr2_loss(embeddings, labels, self.squared_distortion)
 
     def extra_repr(self) -> str:
         return f"squared_distortion={self.squared_distortion}"

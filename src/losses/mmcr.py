@@ -3,10 +3,11 @@
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from src.losses.batch import class_members, in_float64, loss_dtype, whole_batch
+from src.losses.batch import class_members, of_whole_batch
 from src.losses.spectra import nuclear_norm
 
 
+@of_whole_batch
 def mmcr_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
     """Minus the nuclear norm of the class means: [0] with classes as manifolds.
 
@@ -27,19 +28,26 @@ def mmcr_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes do not match, or labels are not in {0, 1} or mark no class.
 
+    Example:
+        >>> value = mmcr_loss(embeddings, labels)
+
     References:
         [0] Yerxa et al., *Learning Efficient Coding of Natural Images with Maximum Manifold
         Capacity Representations*, NeurIPS 2023, https://arxiv.org/abs/2303.03307
     """
-    members = class_members(embeddings, labels)
-    vectors = normalize(in_float64(embeddings), dim=1)
-    weights = normalize(members.to(vectors), p=1, dim=0)  # (N, P), columns sum to 1
-    return -nuclear_norm(weights.T @ vectors).to(loss_dtype(embeddings))
+    vectors = normalize(embeddings, dim=1)
+    weights = normalize(class_members(labels).to(vectors), p=1, dim=0)  # (N, P), columns sum to 1
+    return -nuclear_norm(weights.T @ vectors)
 
 
 class MMCRLoss(nn.Module):
-    """`mmcr_loss` of the batch that all processes hold together."""
+    """`mmcr_loss` as a module.
+
+    Example:
+        >>> loss = MMCRLoss()
+        >>> value = loss(embeddings, labels)
+    """
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
-        return mmcr_loss(*whole_batch(embeddings, labels))
+        return mmcr_loss(embeddings, labels)

@@ -71,6 +71,9 @@ def nuclear_norm_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: fl
     Raises:
         ValueError: If alpha or beta is out of range, or the shapes do not match.
         NonFiniteEmbeddingsError: If embeddings or labels hold NaN or infinity.
+
+    Example:
+        >>> value = nuclear_norm_loss(embeddings, labels, alpha=0.99, beta=0.05)
     """
     check_alpha_beta(alpha, beta)
     check_shapes(embeddings, labels)
@@ -136,7 +139,7 @@ def check_alpha_beta(alpha: float, beta: float) -> None:
 
 
 class NuclearNormLoss(nn.Module):
-    """Nuclear-norm loss of `nuclear_norm_loss` with its two weights, [0].
+    """`nuclear_norm_loss` with its two weights.
 
     Args:
         alpha: Weight of the embeddings' nuclear norm, in (0, 1). Close to 1, embeddings of the same
@@ -145,6 +148,10 @@ class NuclearNormLoss(nn.Module):
 
     Raises:
         ValueError: If alpha or beta is out of range.
+
+    Example:
+        >>> loss = NuclearNormLoss(alpha=0.99, beta=0.05)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, alpha: float, beta: float) -> None:

@@ -17,11 +17,12 @@ References:
 
 from torch import Tensor, nn
 
-from src.losses.batch import check_shapes, in_float64, loss_dtype, whole_batch
+from src.losses.batch import of_whole_batch
 from src.losses.nuclear import NuclearNormTerms, check_alpha_beta
 from src.losses.spectra import root_sum
 
 
+@of_whole_batch
 def nuclear_kernel_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: float) -> Tensor:
     """Nuclear-norm loss of one batch with the features of a Gaussian kernel.
 
@@ -40,15 +41,15 @@ def nuclear_kernel_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: 
         ValueError: If alpha or beta is out of range, the shapes do not match, or embeddings have
             less than two columns.
         NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
+
+    Example:
+        >>> value = nuclear_kernel_loss(embeddings, labels, alpha=0.99, beta=0.05)
     """
     check_alpha_beta(alpha, beta)
-    check_shapes(embeddings, labels)
-    vectors = in_float64(embeddings)
-    label_vectors = labels.to(vectors)
-    kernel = gaussian_kernel(vectors)
+    label_vectors = labels.to(embeddings)
+    kernel = gaussian_kernel(embeddings)
     joint_nuclear = root_sum(label_vectors @ label_vectors.T + kernel)[0]
-    loss = NuclearNormTerms(joint_nuclear, *root_sum(kernel)).combine(alpha, beta)
-    return loss.to(loss_dtype(embeddings))
+    return NuclearNormTerms(joint_nuclear, *root_sum(kernel)).combine(alpha, beta)
 
 
 def gaussian_kernel(embeddings: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ def gaussian_kernel(embeddings: Tensor) -> Tensor:
 
 
 class NuclearKernelLoss(nn.Module):
-    """`nuclear_kernel_loss` of the batch that all processes hold together.
+    """`nuclear_kernel_loss` with its two weights.
 
     Args:
         alpha: Weight of the features' nuclear norm, in (0, 1).
@@ -77,6 +78,10 @@ class NuclearKernelLoss(nn.Module):
 
     Raises:
         ValueError: If alpha or beta is out of range.
+
+    Example:
+        >>> loss = NuclearKernelLoss(alpha=0.99, beta=0.05)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, alpha: float, beta: float) -> None:
@@ -87,7 +92,7 @@ class NuclearKernelLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D + 1) and labels (N, C)."""
-        return nuclear_kernel_loss(*whole_batch(embeddings, labels), self.alpha, self.beta)
+        return nuclear_kernel_loss(embeddings, labels, self.alpha, self.beta)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, beta={self.beta}"

@@ -2,12 +2,13 @@
 
 from torch import Tensor, nn
 
-from src.losses.batch import class_members, in_float64, loss_dtype, whole_batch
+from src.losses.batch import class_members, of_whole_batch
 from src.losses.spectra import nuclear_norm
 
-LEAST_NORM = 1.0  # below it a class is not pulled together any further, so that none collapses
+LEAST_NORM = 1.0  # a class below it is pulled together no further, so that none collapses
 
 
+@of_whole_batch
 def ole_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
     """Nuclear norms of the classes minus that of the batch, [0].
 
@@ -28,21 +29,27 @@ def ole_loss(embeddings: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes do not match, or labels are not in {0, 1} or mark no class.
 
+    Example:
+        >>> value = ole_loss(embeddings, labels)
+
     References:
         [0] Lezama et al., *OLE: Orthogonal Low-rank Embedding, A Plug and Play Geometric Loss for
         Deep Learning*, CVPR 2018, https://arxiv.org/abs/1712.01727
     """
-    members = class_members(embeddings, labels)
-    vectors = in_float64(embeddings)
-    loss = -nuclear_norm(vectors)
-    for member in members.T.to(vectors.device):
-        loss = loss + nuclear_norm(vectors[member]).clamp(min=LEAST_NORM)
-    return loss.to(loss_dtype(embeddings))
+    loss = -nuclear_norm(embeddings)
+    for member in class_members(labels).T:
+        loss = loss + nuclear_norm(embeddings[member]).clamp(min=LEAST_NORM)
+    return loss
 
 
 class OLELoss(nn.Module):
-    """`ole_loss` of the batch that all processes hold together."""
+    """`ole_loss` as a module.
+
+    Example:
+        >>> loss = OLELoss()
+        >>> value = loss(embeddings, labels)
+    """
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
-        return ole_loss(*whole_batch(embeddings, labels))
+        return ole_loss(embeddings, labels)

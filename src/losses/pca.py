@@ -32,6 +32,10 @@ def pca_loss(embeddings: Tensor, relation: Tensor, components: Tensor, penalty: 
         ValueError: If penalty is out of range, the shapes do not match, or the relation has a
             negative entry or none.
 
+    Example:
+        >>> components = torch.linalg.qr(torch.randn(25, 5)).Q
+        >>> value = pca_loss(embeddings, relation, components, penalty=1.0)
+
     References:
         [0] Dai, *Representation Learning from Spectral Decomposition View*, lecture notes,
         (3.4)-(3.5)
@@ -62,6 +66,10 @@ class PCALoss(nn.Module):
 
     Raises:
         ValueError: If penalty is not above 0, or num_components not between 1 and D.
+
+    Example:
+        >>> loss = PCALoss(embedding_dim=25, num_components=5, penalty=1.0)
+        >>> value = loss(embeddings, relation)
     """
 
     def __init__(self, embedding_dim: int, num_components: int, penalty: float) -> None:

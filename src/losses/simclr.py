@@ -29,6 +29,9 @@ def simclr_loss(embeddings: Tensor, relation: Tensor, temperature: float) -> Ten
         ValueError: If temperature is out of range, the shapes do not match, or the relation has a
             negative entry, one on its diagonal, or none.
 
+    Example:
+        >>> value = simclr_loss(embeddings, relation, temperature=0.5)
+
     References:
         [0] Chen et al., *A Simple Framework for Contrastive Learning of Visual Representations*,
         ICML 2020, https://arxiv.org/abs/2002.05709
@@ -68,6 +71,10 @@ class SimCLRLoss(nn.Module):
 
     Raises:
         ValueError: If temperature is not above 0.
+
+    Example:
+        >>> loss = SimCLRLoss(temperature=0.5)
+        >>> value = loss(embeddings, relation)
     """
 
     def __init__(self, temperature: float) -> None:

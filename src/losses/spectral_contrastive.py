@@ -26,6 +26,9 @@ def spectral_contrastive_loss(embeddings: Tensor, relation: Tensor) -> Tensor:
     Raises:
         ValueError: If the shapes do not match, or the relation has a negative entry or none.
 
+    Example:
+        >>> value = spectral_contrastive_loss(embeddings, relation)
+
     References:
         [0] HaoChen et al., *Provable Guarantees for Self-Supervised Deep Learning with Spectral
         Contrastive Loss*, NeurIPS 2021, https://arxiv.org/abs/2106.04156
@@ -40,7 +43,12 @@ def spectral_contrastive_loss(embeddings: Tensor, relation: Tensor) -> Tensor:
 
 
 class SpectralContrastiveLoss(nn.Module):
-    """`spectral_contrastive_loss`."""
+    """`spectral_contrastive_loss` as a module.
+
+    Example:
+        >>> loss = SpectralContrastiveLoss()
+        >>> value = loss(embeddings, relation)
+    """
 
     def forward(self, embeddings: Tensor, relation: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and a relation (N, N)."""

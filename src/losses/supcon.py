@@ -2,10 +2,11 @@
 
 from torch import Tensor, nn
 
-from src.losses.batch import check_positive, in_float64, loss_dtype, partition, whole_batch
+from src.losses.batch import check_positive, of_whole_batch, partition
 from src.losses.simclr import log_softmax_over_others
 
 
+@of_whole_batch
 def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Contrast of each sample's class with all others, equation (2) of [0].
 
@@ -29,31 +30,36 @@ def supcon_loss(embeddings: Tensor, labels: Tensor, temperature: float) -> Tenso
         ValueError: If temperature is out of range, the shapes do not match, labels do not mark one
             class per sample, or no class has two samples.
 
+    Example:
+        >>> value = supcon_loss(embeddings, labels, temperature=0.1)
+
     References:
         [0] Khosla et al., *Supervised Contrastive Learning*, NeurIPS 2020,
         https://arxiv.org/abs/2004.11362
     """
     check_positive(temperature=temperature)
-    members = partition(embeddings, labels)
-    vectors = in_float64(embeddings)
-    indicators = members.to(vectors)
+    indicators = partition(labels).to(embeddings)
     positives = (indicators @ indicators.T).fill_diagonal_(0)
     numbers = positives.sum(dim=1)
     if not numbers.any():
         raise ValueError("no class has two samples in the batch; use larger batches")
-    log_probabilities = log_softmax_over_others(vectors, temperature)
+    log_probabilities = log_softmax_over_others(embeddings, temperature)
     means = (positives * log_probabilities).sum(dim=1) / numbers.clamp(min=1)
-    return -means[numbers > 0].mean().to(loss_dtype(embeddings))
+    return -means[numbers > 0].mean()
 
 
 class SupConLoss(nn.Module):
-    """`supcon_loss` of the batch that all processes hold together.
+    """`supcon_loss` with its temperature.
 
     Args:
         temperature: Divides the cosines.
 
     Raises:
         ValueError: If temperature is not above 0.
+
+    Example:
+        >>> loss = SupConLoss(temperature=0.1)
+        >>> value = loss(embeddings, labels)
     """
 
     def __init__(self, temperature: float) -> None:
@@ -63,7 +69,7 @@ class SupConLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
-        return supcon_loss(*whole_batch(embeddings, labels), self.temperature)
+        return supcon_loss(embeddings, labels, self.temperature)
 
     def extra_repr(self) -> str:
         return f"temperature={self.temperature}"

@@ -6,7 +6,7 @@ from torch.nn.functional import relu
 from src.losses.batch import check_positive, in_float64, loss_dtype
 from src.losses.relation import deviations, positive_pairs, second_moment
 
-VARIANCE_OFFSET = 1e-4  # as the authors', under the root
+VARIANCE_OFFSET = 1e-4  # as in the authors' code, under the root
 
 
 def vicreg_loss(
@@ -38,6 +38,9 @@ def vicreg_loss(
         ValueError: If a weight is out of range, the shapes do not match, the relation has a
             negative entry or none, or pairs of a single sample only.
 
+    Example:
+        >>> value = vicreg_loss(embeddings, relation, 25.0, 25.0, 1.0)
+
     References:
         [0] Bardes et al., *VICReg: Variance-Invariance-Covariance Regularization for
         Self-Supervised Learning*, ICLR 2022, https://arxiv.org/abs/2105.04906
@@ -62,7 +65,7 @@ def vicreg_loss(
 
 
 def _covariance(vectors: Tensor, weights: Tensor) -> Tensor:
-    """Unbiased covariance, (D, D), with N / (N - 1) become 1 / (1 - sum of squared weights)."""
+    """Unbiased covariance, (D, D): 1 / (1 - sum of squared weights) stands for N / (N - 1)."""
     if (weights > 0).sum() < 2:
         raise ValueError("a covariance takes two samples, of each view; use larger batches")
     biased = second_moment(deviations(vectors, weights), weights)
@@ -78,7 +81,11 @@ class VICRegLoss(nn.Module):
         covariance: Weight of the squared covariances.
 
     Raises:
-        ValueError: If one is not above 0.
+        ValueError: If a weight is not above 0.
+
+    Example:
+        >>> loss = VICRegLoss(invariance=25.0, variance=25.0, covariance=1.0)
+        >>> value = loss(embeddings, relation)
     """
 
     def __init__(self, invariance: float, variance: float, covariance: float) -> None:

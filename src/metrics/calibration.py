@@ -1,4 +1,4 @@
-"""Whether probabilities are frequencies."""
+"""Calibration: the agreement of probabilities with frequencies."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ BINS = 15
 
 
 class Reliability(NamedTuple):
-    """Probabilities in bins of equal width, against what is true; NaN where a bin is empty."""
+    """Probabilities in bins of equal width, beside the truth; NaN where a bin is empty."""
 
     confidence: Tensor  # (15,), mean probability of each bin
     frequency: Tensor  # (15,), share of the bin that is true
-    share: Tensor  # (15,), of all entries
+    share: Tensor  # (15,), share of all entries that each bin holds
 
     def expected_error(self) -> float:
         """Expected calibration error [0], between 0, calibrated, and 1.
@@ -32,7 +32,7 @@ def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
 
     Args:
         probabilities: (N, Q), in [0, 1].
-        truth: (N, Q), nonzero where it holds.
+        truth: (N, Q), nonzero where a proposition holds.
     """
     values, true = probabilities.flatten().double().clamp(0, 1), truth.flatten().bool().double()
     bins = (values * BINS).long().clamp(max=BINS - 1)

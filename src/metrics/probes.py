@@ -1,4 +1,4 @@
-"""Classifiers of frozen embeddings, which tell what a representation holds."""
+"""Classifiers of frozen embeddings, which probe what a representation holds."""
 
 import warnings
 from typing import NamedTuple
@@ -13,7 +13,7 @@ CHUNK = 1000  # queries whose similarities are held at once
 
 
 class LinearProbe(NamedTuple):
-    """What logistic regression predicts, and whether it is the optimum's prediction."""
+    """Classes that logistic regression predicts, and whether it has come to its optimum."""
 
     classes: Tensor  # (N,), int64
     converged: bool
@@ -24,7 +24,7 @@ def linear_probe(
 ) -> LinearProbe:
     """Logistic regression on embeddings, standardised along their principal components.
 
-    Without that, dimensions are so correlated that thousands of iterations would not do. Weights
+    Otherwise dimensions are so correlated that thousands of iterations would not do. Weights
     are penalised by half their squared length (C = 1 of scikit-learn), which hardly matters for
     thousands of images and makes the optimum unique.
 
@@ -32,12 +32,12 @@ def linear_probe(
         train: (n, D).
         train_classes: (n,), int64.
         queries: (N, D), embeddings to classify.
-        max_iterations: Of L-BFGS, at which it ends where it has not converged.
+        max_iterations: Iterations of L-BFGS, after which it ends, converged or not.
     """
     known, asked = whiten(train.cpu(), queries.cpu())
     regression = LogisticRegression(max_iter=max_iterations)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # said by the result
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the result says so
         regression.fit(known.numpy(), train_classes.cpu().numpy())
     predicted = torch.from_numpy(regression.predict(asked.numpy())).to(queries.device)
     return LinearProbe(predicted, bool((regression.n_iter_ < max_iterations).all()))
@@ -50,7 +50,7 @@ def whiten(train: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         train: (n, D).
-        queries: (N, D), mapped in the same way.
+        queries: (N, D), embeddings to be mapped in the same way.
 
     Returns:
         (n, d) and (N, d), with d at most D.

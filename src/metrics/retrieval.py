@@ -71,7 +71,7 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
     Args:
         scores: (N, Q), higher for better matches.
-        k: At least 1.
+        k: Number of best items, at least 1.
 
     Returns:
         (min(k, N), Q), int64, best first.
@@ -97,7 +97,7 @@ def best_matches(
     Args:
         embeddings: (N, D), asked for a piece at a time.
         score: Maps n embeddings (n, D) to scores (n, Q).
-        k: At least 1.
+        k: Number of best items, at least 1.
 
     Returns:
         Scores and positions, both (min(k, N), Q), best first; ties keep the order of the items.
@@ -123,7 +123,8 @@ def precision_at_k(scores: Tensor, relevance: Tensor, k: int) -> Tensor:
     Args:
         scores: (N, Q), higher for better matches.
         relevance: (N, Q), nonzero where an item answers a query.
-        k: At least 1. With fewer than k items the missing ones count as misses.
+        k: Number of best items, at least 1; with fewer than k items the missing ones count as
+            misses.
 
     Returns:
         (Q,), float64.

@@ -1,4 +1,4 @@
-"""How far the spectrum of embeddings is from the one that minimises the loss."""
+"""The spectrum of embeddings beside the one that minimises the loss."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from src.subspaces.closed_form import optimal_loss, optimal_singular_values
 
 
 class Spectrum(NamedTuple):
-    """Singular values of embeddings, measured and optimal, with what follows from them."""
+    """Singular values of embeddings, measured and optimal, and their summary."""
 
     singular_values: Tensor  # (D,), descending
     optimal_values: Tensor  # (rank of the labels,), descending
@@ -28,11 +28,11 @@ def compare_spectrum(gram: Tensor, num_labels: int, alpha: float, beta: float) -
         alpha, beta: Weights of the loss.
 
     Returns:
-        Its summary holds the three terms, `loss`, `optimum`, `optimality_gap` (loss minus optimum,
-        never negative), `relative_gap` (the same as a share of the optimum; NaN without labels),
-        `effective_rank` and `label_rank`. A Gram matrix scaled by s^2 has s times the loss and the
-        optimum that it would have with s beta: what is stated for batches of B images with beta is
-        true, as a share, of all N images with beta sqrt(B / N).
+        A spectrum whose summary holds the three terms, `loss`, `optimum`, `optimality_gap` (loss
+        minus optimum, never negative), `relative_gap` (the same as a share of the optimum; NaN
+        without labels), `effective_rank` and `label_rank`. A Gram matrix scaled by s^2 has s times
+        the loss and the optimum that it would have with s beta. So what is stated for batches of B
+        images with beta is true, as a share, of all N images with beta sqrt(B / N).
     """
     gram = gram.cpu()
     terms = terms_from_gram(gram, num_labels)

@@ -31,8 +31,8 @@ def optimal_singular_values(labels: Tensor, alpha: float, beta: float) -> Tensor
 
     Args:
         labels: (N, C).
-        alpha: In (0, 1).
-        beta: Positive.
+        alpha: Weight of the embeddings' nuclear norm, in (0, 1).
+        beta: Weight of the squared spectral norm, positive.
 
     Returns:
         (rank(labels),), descending, in float64 on the CPU.
@@ -64,11 +64,11 @@ def optimal_embeddings(
 
     Args:
         labels: (N, C).
-        alpha: In (0, 1).
-        beta: Positive.
+        alpha: Weight of the embeddings' nuclear norm, in (0, 1).
+        beta: Weight of the squared spectral norm, positive.
         embedding_dim: D, at least rank(labels).
-        generator: Draws the orientation Q at random; without it Q is the first columns of the
-            identity.
+        generator: Generator of a random orientation Q; without one, Q is the first columns of
+            the identity.
 
     Returns:
         (N, D), in float64 on the CPU.

@@ -1,4 +1,4 @@
-"""The lattice of subspaces: meet, join, complement, entailment, and how far it is from Boolean.
+"""The lattice of subspaces: meet, join, complement, entailment, and its distance from Boolean.
 
 A subspace is given by its orthogonal projector. Subspaces of a space with projector `unit` form an
 orthomodular lattice, the logic of Birkhoff and von Neumann [0]. It is Boolean, that is,
@@ -56,7 +56,7 @@ def complement(projector: Tensor, unit: Tensor) -> Tensor:
     """Projector onto the orthogonal complement within the space of `unit`, the negation.
 
     Args:
-        projector: (..., D, D), of a subspace of that space.
+        projector: (..., D, D), the projector of a subspace of that space.
         unit: (D, D), the span of all minterms; the identity for the whole space.
 
     Returns:
@@ -66,7 +66,7 @@ def complement(projector: Tensor, unit: Tensor) -> Tensor:
 
 
 def entailment(first: Tensor, second: Tensor) -> Tensor:
-    """How much of the first subspace lies in the second: tr(P Q) / tr(P).
+    """Share of the first subspace that lies in the second: tr(P Q) / tr(P).
 
     It is the mean squared cosine over directions of the first: 1 exactly where the first is
     included, 0 where the two are orthogonal, and 1 for the zero subspace, which entails anything.
@@ -103,7 +103,7 @@ def proposition_projector(proposition: Proposition, literals: Tensor, unit: Tens
     written, and the two differ.
 
     Args:
-        proposition: Over C literals.
+        proposition: A proposition over C literals.
         literals: (C, D, D), projectors of the literals.
         unit: (D, D), the span of all minterms.
 
@@ -134,7 +134,7 @@ def boolean_part(literals: Tensor, unit: Tensor) -> Tensor:
         (D, D).
 
     Raises:
-        ValueError: If there are more literals.
+        ValueError: If there are more than 12 literals.
     """
     if len(literals) > 12:
         raise ValueError(f"the lattice of {len(literals)} literals has too many atoms: at most 12")

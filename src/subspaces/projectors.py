@@ -55,7 +55,7 @@ def max_coherence(directions: Tensor) -> float:
 
 
 def semantic_coherence(directions: Tensor, minterms: Tensor) -> float:
-    """How far the overlap of subspaces follows that of labels.
+    """Correlation of the overlap of subspaces with that of labels.
 
     Args:
         directions: (M, D), unit rows.
@@ -63,7 +63,7 @@ def semantic_coherence(directions: Tensor, minterms: Tensor) -> float:
 
     Returns:
         Correlation, over the pairs i != j, of |u_i . u_j|^2 with the squared cosine of the labels
-        of minterms i and j; NaN where one of them is the same for all pairs.
+        of minterms i and j; NaN if either of the two is the same for all pairs.
     """
     pairs = torch.ones(len(minterms), len(minterms), dtype=torch.bool).triu(1)
     shared = coherence(normalize(minterms.double().cpu(), dim=1))[pairs]

@@ -7,16 +7,25 @@ Syntax, from loose to tight: `|` or `or`, `&` or `and`, `~` or `not`; parenthese
 `true` and `false`. Literals are written by name.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache, reduce
 from itertools import combinations, product
+from operator import and_, not_, or_
 from typing import TypeVar
 
 import boolean
 import numpy as np
 import torch
-from boolean.boolean import TOKEN_AND, TOKEN_LPAR, TOKEN_NOT, TOKEN_OR, TOKEN_RPAR, TOKEN_SYMBOL
+from boolean.boolean import (
+    TOKEN_AND,
+    TOKEN_LPAR,
+    TOKEN_NOT,
+    TOKEN_OR,
+    TOKEN_RPAR,
+    TOKEN_SYMBOL,
+    Function,
+)
 from torch import Tensor
 
 _ALGEBRA = boolean.BooleanAlgebra()
@@ -24,10 +33,11 @@ _ALGEBRA = boolean.BooleanAlgebra()
 SHOWN = 40  # characters before and behind a mistake
 TABLES = 8  # truth tables that are remembered
 Value = TypeVar("Value")
+Token = tuple[int, str, int]  # kind, text, first position
 
 
 class PropositionError(ValueError):
-    """A proposition cannot be read: bad syntax or an unknown literal."""
+    """A proposition cannot be read: its syntax is bad, or a literal unknown."""
 
 
 class Proposition:
@@ -37,6 +47,11 @@ class Proposition:
         text: The proposition, such as `"even & ~prime"`.
         literals: Names of the label columns, in their order.
 
+    Attributes:
+        text: The proposition as it was written.
+        literals: Names of the label columns.
+        has_negation: Whether a negation occurs anywhere in it.
+
     Raises:
         PropositionError: If the text is not a proposition over these literals. The message gives
             the position of a syntax error, and the known names for an unknown one. Also if a name
@@ -44,13 +59,13 @@ class Proposition:
     """
 
     def __init__(self, text: str, literals: Sequence[str]) -> None:
-        _check_names(literals)
-        _check_syntax(text, literals)
         self.text = text
         self.literals = tuple(literals)
-        self._columns = {name: column for column, name in enumerate(literals)}
-        self._tree = _ALGEBRA.parse(text)
-        self.holds(torch.zeros(1, len(literals)))
+        self._columns = _number(self.literals)
+        tokens = _read(text, self._columns)
+        self.has_negation = any(kind == TOKEN_NOT for kind, _, _ in tokens)
+        self._tree = _ALGEBRA.parse(tokens)
+        self.evaluate(lambda column: False, bool, not_, and_, or_)  # refuses too deep a nesting
 
     def __repr__(self) -> str:
         return f"Proposition({self.text!r})"
@@ -64,11 +79,6 @@ class Proposition:
     def __hash__(self) -> int:
         return hash((self.text, self.literals))
 
-    @property
-    def has_negation(self) -> bool:
-        """Whether a `~` occurs anywhere in the proposition."""
-        return any(kind == TOKEN_NOT for kind, _, _ in _ALGEBRA.tokenize(self.text))
-
     def holds(self, labels: Tensor) -> Tensor:
         """Evaluate the proposition on rows of labels.
 
@@ -80,7 +90,7 @@ class Proposition:
             (N,), bool.
 
         Raises:
-            PropositionError: As `evaluate`.
+            PropositionError: If the proposition is nested too deeply to be evaluated.
         """
         truth = labels.bool()
         return self.evaluate(
@@ -104,7 +114,7 @@ class Proposition:
         Args:
             literal: Value of the literal in a label column.
             constant: Values of `true` and `false`.
-            complement, meet, join: What `~`, `&` and `|` do to values.
+            complement, meet, join: Operations of `~`, `&` and `|` on values.
 
         Raises:
             PropositionError: If the proposition is nested too deeply to be evaluated.
@@ -113,7 +123,7 @@ class Proposition:
         def value(node: boolean.Expression) -> Value:
             if isinstance(node, boolean.Symbol):
                 return literal(self._columns[node.obj])
-            if node in (_ALGEBRA.TRUE, _ALGEBRA.FALSE):
+            if not isinstance(node, Function):
                 return constant(bool(node))
             operands = [value(operand) for operand in node.args]
             if isinstance(node, _ALGEBRA.NOT):
@@ -155,7 +165,7 @@ def truth_table(propositions: Sequence[Proposition], labels: Tensor) -> Tensor:
         (N, Q), bool, on the device of the labels.
 
     Raises:
-        PropositionError: As `Proposition.evaluate`.
+        PropositionError: If a proposition is nested too deeply to be evaluated.
     """
     packed = np.packbits(labels.bool().cpu().numpy(), axis=1)
     keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
@@ -199,16 +209,20 @@ def evaluate_independent(propositions: Sequence[Proposition], literals: Tensor) 
     return torch.stack(scores, dim=1)
 
 
-def _check_names(literals: Sequence[str]) -> None:
+@lru_cache
+def _number(literals: tuple[str, ...]) -> Mapping[str, int]:
+    """Columns of literals by their names, which are checked once for all propositions."""
     for name in literals:
         if not name.replace("_", "").isalnum() or next(_tokens(name))[0] != TOKEN_SYMBOL:
             raise PropositionError(f"{name!r} cannot name a literal: it means something else here")
     if len(set(literals)) < len(literals):
         raise PropositionError(f"literals must have different names: {', '.join(literals)}")
+    return {name: column for column, name in enumerate(literals)}
 
 
-def _check_syntax(text: str, literals: Sequence[str]) -> None:
-    """Read the tokens from left to right: the parser itself leaves out most positions."""
+def _read(text: str, literals: Mapping[str, int]) -> list[Token]:
+    """Tokens of a proposition, checked here: the parser would leave out most positions."""
+    tokens: list[Token] = []
     open_parentheses: list[int] = []
     operand_expected = True
     for kind, token, position in _tokens(text):
@@ -231,14 +245,15 @@ def _check_syntax(text: str, literals: Sequence[str]) -> None:
             )
         if kind not in (TOKEN_NOT, TOKEN_LPAR, TOKEN_RPAR):
             operand_expected = is_operator
+        tokens.append((kind, token, position))
     if operand_expected:
         raise PropositionError(_at(text, len(text), "a literal is expected at the end"))
     if open_parentheses:
         raise PropositionError(_at(text, open_parentheses[-1], "this parenthesis is never closed"))
+    return tokens
 
 
-def _tokens(text: str) -> Iterator[tuple[int, str, int]]:
-    """Kind, text and first position of every token."""
+def _tokens(text: str) -> Iterator[Token]:
     try:
         for kind, token, end in _ALGEBRA.tokenize(text):
             yield kind, token, end - len(token) + 1
@@ -252,6 +267,6 @@ def _at(text: str, position: int, problem: str) -> str:
 
 
 def _shorten(text: str, position: int = 0) -> str:
-    """What is around a position, for a message."""
+    """Text around a position, for a message."""
     start, end = max(0, position - SHOWN), position + SHOWN
     return "..." * (start > 0) + text[start:end] + "..." * (end < len(text))

@@ -2,6 +2,8 @@
 and nested negation, by depth."""
 
 from collections.abc import Sequence
+from operator import and_, or_
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -9,8 +11,15 @@ from torch import Tensor
 from src.subspaces.propositions import Proposition
 
 CONNECTIVES = ("and", "or", "xor", "implies", "not")
-NEGATED_LITERALS = 0.4  # share
+NEGATED_LITERALS = 0.4  # share of literals
 TRIES = 50  # for each proposition asked for
+
+
+class _Drawn(NamedTuple):
+    """A proposition that is drawn, but not parsed: of many, few are kept."""
+
+    text: str
+    mask: int  # bit i: whether it is true of minterm i
 
 
 def random_proposition(
@@ -23,10 +32,11 @@ def random_proposition(
 
     Args:
         literals: Names of the label columns.
-        depth: At least 0.
-        generator: Of all choices.
+        depth: Nesting of connectives, at least 0.
+        generator: Generator of all choices.
     """
-    return Proposition(_draw(literals, depth, generator), literals)
+    drawn = _draw([_Drawn(name, 0) for name in literals], 0, depth, generator)
+    return Proposition(drawn.text, literals)
 
 
 def harder_propositions(
@@ -45,43 +55,60 @@ def harder_propositions(
     Args:
         literals: Names of the label columns.
         minterms: (M, C), bool.
-        depth: At least 1.
-        number: How many; fewer are returned where few minterms allow no more.
-        seed: Of all choices.
-        known: Propositions that need no second saying, such as all conjunctions.
+        depth: Nesting of connectives, at least 1.
+        number: How many to draw; fewer are returned where few minterms allow no more.
+        seed: Seed of all choices.
+        known: Propositions that are not to be said again, such as all conjunctions.
     """
     generator = np.random.default_rng([seed, depth])
-    masks = {_mask(query, minterms) for query in known}
-    masks |= {bytes(len(minterms)), b"\1" * len(minterms)}
+    everything = (1 << len(minterms)) - 1
+    columns = [_as_bits(column) for column in minterms.T]
+    masks = {0, everything} | {_mask(proposition, columns, everything) for proposition in known}
+    names = [_Drawn(name, mask) for name, mask in zip(literals, columns, strict=True)]
     found: list[Proposition] = []
     for _ in range(TRIES * number):
         if len(found) == number:
             break
-        candidate = random_proposition(literals, depth, generator)
-        mask = _mask(candidate, minterms)
-        if mask not in masks:
-            masks.add(mask)
-            found.append(candidate)
+        candidate = _draw(names, everything, depth, generator)
+        if candidate.mask not in masks:
+            masks.add(candidate.mask)
+            found.append(Proposition(candidate.text, literals))
     return found
 
 
-def _draw(literals: Sequence[str], depth: int, generator: np.random.Generator) -> str:
-    """A literal, a negation or something in parentheses."""
+def _draw(
+    literals: Sequence[_Drawn], everything: int, depth: int, generator: np.random.Generator
+) -> _Drawn:
+    """A literal, a negation or something in parentheses; `everything` is the mask of `true`."""
     if depth == 0:
-        sign = "~" if generator.random() < NEGATED_LITERALS else ""
-        return sign + literals[int(generator.integers(len(literals)))]
-    connective = generator.choice(CONNECTIVES)
-    first = _draw(literals, depth - 1, generator)
+        negated = generator.random() < NEGATED_LITERALS
+        text, mask = literals[int(generator.integers(len(literals)))]
+        return _Drawn("~" + text, everything ^ mask) if negated else _Drawn(text, mask)
+    connective = CONNECTIVES[int(generator.integers(len(CONNECTIVES)))]
+    first, p = _draw(literals, everything, depth - 1, generator)
     if connective == "not":
-        return f"~{first}" if depth > 1 else f"~({first})"
-    second = _draw(literals, int(generator.integers(depth)), generator)
-    return {
-        "and": f"({first} & {second})",
-        "or": f"({first} | {second})",
-        "xor": f"(({first} & ~{second}) | (~{first} & {second}))",
-        "implies": f"(~{first} | {second})",
-    }[connective]
+        return _Drawn(f"~{first}" if depth > 1 else f"~({first})", everything ^ p)
+    second, q = _draw(literals, everything, int(generator.integers(depth)), generator)
+    if connective == "and":
+        return _Drawn(f"({first} & {second})", p & q)
+    if connective == "or":
+        return _Drawn(f"({first} | {second})", p | q)
+    if connective == "xor":
+        return _Drawn(f"(({first} & ~{second}) | (~{first} & {second}))", p ^ q)
+    return _Drawn(f"(~{first} | {second})", (everything ^ p) | q)
 
 
-def _mask(query: Proposition, minterms: Tensor) -> bytes:
-    return bytes(query.holds(minterms).tolist())
+def _as_bits(column: Tensor) -> int:
+    """A column of minterms, (M,), as the bits of a number, the first minterm lowest."""
+    packed = np.packbits(column.bool().cpu().numpy(), bitorder="little")
+    return int.from_bytes(packed.tobytes(), "little")
+
+
+def _mask(proposition: Proposition, columns: Sequence[int], everything: int) -> int:
+    return proposition.evaluate(
+        literal=columns.__getitem__,
+        constant=lambda value: everything if value else 0,
+        complement=lambda mask: everything ^ mask,
+        meet=and_,
+        join=or_,
+    )

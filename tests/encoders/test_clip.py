@@ -31,7 +31,7 @@ def build(folder: Path | str, freeze: bool = False, channels: int = 3) -> Clip:
 
 
 def embed(encoder: Clip, images: Tensor) -> Tensor:
-    """Of stored pixels, as the module does."""
+    """Embeddings of stored pixels, as the module makes them."""
     assert encoder.normalization is not None
     return encoder(Normalize(*encoder.normalization)(images))
 
@@ -49,7 +49,7 @@ def stored(images: list[Image.Image]) -> Tensor:
 
 
 def published(folder: Path, images: list[Image.Image], **padding: Any) -> Any:
-    """What transformers' own pipeline makes of images and texts."""
+    """Embeddings of images and texts by transformers' own pipeline."""
     tokens = AutoTokenizer.from_pretrained(folder)(TEXTS, return_tensors="pt", **padding)
     pixels = AutoImageProcessor.from_pretrained(folder)(images=images, return_tensors="pt")
     with torch.no_grad():

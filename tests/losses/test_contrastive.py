@@ -7,6 +7,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch import multiprocessing as mp
 
+from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.contrastive import ContrastiveLoss, contrastive_loss
 
 
@@ -71,6 +72,37 @@ def test_temperature_starts_as_clips_and_is_clipped() -> None:
     assert float(loss.scale().detach()) == pytest.approx(100)
     value.backward()
     assert loss.log_scale.grad != 0  # so that it can come back
+
+
+@pytest.mark.parametrize(
+    ("dtype", "loss_dtype"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_every_floating_type_gives_the_value_of_its_embeddings(
+    dtype: torch.dtype, loss_dtype: torch.dtype
+) -> None:
+    images, texts = (embeddings.to(dtype) for embeddings in pairs(7, 5))
+    loss = contrastive_loss(images, texts, 1 / 0.07)
+    assert loss.dtype == loss_dtype
+    expected = plain(images.double(), texts.double(), 1 / 0.07)
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_embeddings_that_are_not_finite_or_do_not_match_are_refused() -> None:
+    images, texts = pairs(7, 5)
+    bad = images.clone()
+    bad[3, 1] = torch.nan
+    for first, second in ((bad, texts), (texts, bad)):
+        with pytest.raises(NonFiniteEmbeddingsError, match=r"in 1 of 7 rows: 3$"):
+            contrastive_loss(first, second, 1.0)
+    with pytest.raises(ValueError, match="with the same N"):
+        contrastive_loss(images, texts[:6], 1.0)
+    with pytest.raises(ValueError, match=r"images \(7, 5\) and texts \(7, 4\) must be"):
+        contrastive_loss(images, texts[:, :4], 1.0)
 
 
 def loss_and_gradients(images: Tensor, texts: Tensor) -> list[Tensor]:

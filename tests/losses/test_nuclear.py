@@ -415,7 +415,7 @@ def two_process_worker(rank: int, directory: Path) -> None:
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of two processes found on its share of one batch."""
+    """The results of each of two processes on its share of one batch."""
     directory = tmp_path_factory.mktemp("processes")
     mp.spawn(two_process_worker, args=(directory,), nprocs=2)
     return [torch.load(directory / f"{rank}.pt") for rank in range(2)]

@@ -1,4 +1,4 @@
-"""What all losses of embeddings and a relation have in common."""
+"""Properties that all losses of embeddings and a relation share."""
 
 import re
 from collections.abc import Callable

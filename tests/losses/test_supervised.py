@@ -1,4 +1,4 @@
-"""What all losses of embeddings and labels have in common."""
+"""Properties that all losses of embeddings and labels share."""
 
 import warnings
 from collections.abc import Callable
@@ -46,6 +46,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "harmonic": lambda x, y, centers: harmonic_loss(x, y, centers, 8.0),
 }
 ONE_CLASS = ["opl", "mcr2", "supcon", "grassmann", "harmonic"]
+OF_WHOLE_BATCH = ["ole", "mmcr", "opl", "mcr2", "supcon", "nuclear_kernel"]
 SCALE_FREE = ["mmcr", "opl", "mcr2", "supcon", "grassmann"]
 
 
@@ -261,11 +262,16 @@ def worker(rank: int, directory: Path) -> None:
         embeddings, labels, _ = batch_for(name)
         share = slice(rank, 10, 2)
         results[name] = loss_and_gradient(name, embeddings[share], labels[share])
+    for name in OF_WHOLE_BATCH:
+        embeddings, labels, heads = batch_for(name)
+        embeddings[2] = torch.nan  # which the first process holds
+        with pytest.raises(NonFiniteEmbeddingsError, match=r"in 1 of 10 rows: 1$"):
+            LOSSES[name](embeddings[share], labels[share], heads)
     torch.save(results, directory / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
+def test_two_processes_take_the_step_of_one_and_stop_at_nan_together(tmp_path: Path) -> None:
     mp.spawn(worker, args=(tmp_path,), nprocs=2)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for name in LOSSES:

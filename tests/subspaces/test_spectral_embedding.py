@@ -22,7 +22,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def descend(function: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """Where a quasi-Newton descent from a start ends."""
+    """The end of a quasi-Newton descent from a start."""
     free = start.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [free],
