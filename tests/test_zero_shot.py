@@ -189,5 +189,5 @@ def test_untrained_encoder_gets_its_subspaces(tmp_path: Path) -> None:
     assert run.metrics["test/minterm_accuracy"] > 0.4  # of eight minterms, by their directions
     assert not (run.folder / "report" / "spectrum.png").exists()
     callbacks = torch.load(run.checkpoint, weights_only=True)["callbacks"]
-    assert callbacks["Report"]["epochs"] == []
+    assert callbacks["Spectra"]["epochs"] == []
     assert of_the_test(evaluate(run, tmp_path / "again")) == of_the_test(run.metrics)
