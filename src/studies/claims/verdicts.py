@@ -30,10 +30,10 @@ COLUMNS = {
 
 
 class Found(NamedTuple):
-    """Optima by ascending loss, and how well they have converged, in words."""
+    """The optima that descents found, and how well they have converged."""
 
-    optima: Sequence[Optimum]
-    convergence: str
+    optima: Sequence[Optimum]  # by ascending loss
+    convergence: str  # in words
 
     def measure(self, of: Callable[[Tensor], float]) -> list[float]:
         """A number for the embeddings (N, D) of each start."""
@@ -41,10 +41,10 @@ class Found(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What is said of the optima of a loss, and where it is said."""
+    """A statement about the optima of a loss, and the reference that makes it."""
 
     text: str
-    measure: str
+    measure: str  # the name of the number that is held against a bound
     reference: str
 
 
@@ -60,11 +60,13 @@ def judge(
     """A row of the table: the worst of the measured numbers, and whether it is within the bound.
 
     Args:
-        claim: What is said.
-        loss, setting, convergence: Of what.
+        claim: The claim.
+        loss: The name of the loss.
+        setting: The relation or the labels, in words.
+        convergence: See `Found`.
         measured: One number for each start.
         comparison: "=", "≤" or ">": how every number has to compare with the bound.
-        bound: What they are held against.
+        bound: The number that they are held against.
     """
     holds = all(COMPARISONS[comparison](value, bound) for value in measured)
     signs = {"=": lambda value: abs(value - bound), "≤": float, ">": operator.neg}
