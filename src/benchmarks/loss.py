@@ -18,8 +18,8 @@ COLUMNS = {
     "authors_ms": "svdvals as the authors, ms",
     "svdvals_ms": "svdvals with samples as rows, ms",
     "gram_ms": "ours, ms",
-    "speedup_authors": "times as fast as the authors'",
-    "speedup_svdvals": "times as fast as rows",
+    "speedup_authors": "authors' time / our time",
+    "speedup_svdvals": "time of rows / our time",
     "svdvals_error": "gradient error svdvals",
     "gram_error": "gradient error ours",
 }
@@ -109,8 +109,8 @@ def measure(device: str, seconds: float, sizes: Sequence[Size]) -> Iterator[Row]
 
     Args:
         device: `cpu` or `cuda`.
-        seconds: Of measurement for each form.
-        sizes: What to measure.
+        seconds: Seconds of measurement for each form.
+        sizes: For each row the images in a batch, label columns and embedding dimensions.
     """
     for size in sizes:
         yield measure_size(size, device, seconds)

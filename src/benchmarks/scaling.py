@@ -1,4 +1,4 @@
-"""How the cost of the loss, of subspaces and of a step grows."""
+"""Growth of the time of the loss, of subspaces and of a step with sizes."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from src.benchmarks.growth import COLUMNS, Growth, draw_rows, growth_row
 from src.benchmarks.images import RandomImages
-from src.benchmarks.loss import gradient, gram_loss, random_batch
+from src.benchmarks.loss import ALPHA, BETA, gradient, gram_loss, random_batch
 from src.benchmarks.retrieval import LITERALS, TOP_K, draw
-from src.benchmarks.step import ALPHA, BETA, build_encoder
+from src.benchmarks.step import build_encoder
 from src.benchmarks.timing import now, timed
 from src.losses.nuclear import NuclearNormLoss
 from src.metrics.retrieval import evaluate_retrieval
@@ -27,17 +27,16 @@ from src.readouts.subspaces import MintermSubspaces
 from src.reports.tables import Row
 from src.subspaces.propositions import conjunctions
 
-__all__ = ["COLUMNS", "draw_rows"]  # of the report
+__all__ = ["COLUMNS", "draw_rows"]  # the report takes them from here
 TITLE = "How cost grows"
 CONDITIONS = (
     "Fastest of the repeats; slopes are those of least-squares lines through logarithms. Loss: "
     "forward and backward, over N with C = 10 and D = 64, over C with N = 512 and D = 32, over D "
     "with N = 512 and C = 10. Fit: top eigenvectors of the minterms' moments, D = 32. Scores: 64 "
     "queries, 512 embeddings of 32 dimensions. Evaluation: scores, average precision and "
-    "precision@10, 5,000 embeddings, the 242 queries of retrieval over and "
-    "over. Processes: a ConvNet step with the global loss under "
-    "DistributedDataParallel, one batch shared out, gloo, one thread each, on the CPU; the median "
-    "of steps."
+    "precision@10, 5,000 embeddings, the 242 queries of retrieval over and over. Processes: a "
+    "ConvNet step with the global loss under DistributedDataParallel, one batch shared out, gloo, "
+    "one thread each, on the CPU; the median of steps."
 )
 DECOMPOSITION = "the reduction to tridiagonal form waits for memory while a matrix is small"
 LOSS_N = Growth("loss", "images N", 1, "decompositions, which do not depend on N, still count")
@@ -64,14 +63,14 @@ def measure(
 
     Args:
         device: `cpu` or `cuda`; processes are on the CPU.
-        repeats: Of each measurement, after one that is not.
+        repeats: Number of times that each is measured, after one that is not.
         images: N of the loss.
         labels: C of the loss.
         dims: D of the loss.
         minterms: M of the subspaces.
         queries: Q of an evaluation.
         processes: P of a step.
-        batch_size: Images of that step, over all processes.
+        batch_size: Number of images of that step, over all processes.
     """
 
     def grow(growth: Growth, sizes: Sequence[int], make: Callable[[int], Callable]) -> Row:
