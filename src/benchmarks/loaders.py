@@ -77,7 +77,7 @@ def write_files(folder: Path, images: int) -> None:
 
 
 def to_float() -> list[v2.Transform]:
-    """From a PIL image to a tensor in [0, 1]."""
+    """Transforms from a PIL image to a tensor in [0, 1]."""
     return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
 
 
@@ -129,7 +129,7 @@ def compare(name: str, image_set: ImageSet, reference: Dataset, device: str, epo
 def batches_per_second(
     batches: Callable[[], Iterable[torch.Tensor]], device: str, epochs: int
 ) -> float:
-    """Median over epochs, after one that is not counted."""
+    """Median rate over epochs, after one that is not counted."""
     rates = []
     for _ in range(1 + epochs):
         start = now(device)

@@ -70,6 +70,12 @@ def gradient(loss: Loss, embeddings: Tensor, labels: Tensor) -> Tensor:
     return torch.autograd.grad(loss(leaf, labels), leaf)[0]
 
 
+def loss_step(size: Size, device: str) -> Callable[[], Tensor]:
+    """Forward and backward of the loss of this project on a random batch."""
+    embeddings, labels = random_batch(size, device)
+    return lambda: gradient(gram_loss, embeddings, labels)
+
+
 def measure_size(size: Size, device: str, seconds: float) -> Row:
     """Median time of forward and backward, and relative gradient error, of every form."""
     embeddings, labels = random_batch(size, device)
@@ -110,7 +116,7 @@ def measure(device: str, seconds: float, sizes: Sequence[Size]) -> Iterator[Row]
     Args:
         device: `cpu` or `cuda`.
         seconds: Seconds of measurement for each form.
-        sizes: For each row the images in a batch, label columns and embedding dimensions.
+        sizes: Images in a batch, label columns and embedding dimensions of each row.
     """
     for size in sizes:
         yield measure_size(size, device, seconds)

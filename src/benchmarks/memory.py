@@ -7,7 +7,7 @@ import torch
 
 from src.benchmarks.growth import COLUMNS, Growth, draw_rows, growth_row
 from src.benchmarks.images import RandomImages
-from src.benchmarks.loss import ALPHA, BETA, gradient, gram_loss, random_batch
+from src.benchmarks.loss import ALPHA, BETA, loss_step
 from src.benchmarks.step import build_encoder
 from src.benchmarks.timing import peak_memory
 from src.losses.nuclear import NuclearNormLoss
@@ -76,11 +76,9 @@ def training_step(batch_size: int, device: str) -> Step:
 
 def loss_over_images(num_images: int, device: str) -> Step:
     """Forward and backward of the loss."""
-    embeddings, labels = random_batch((num_images, 10, 64), device)
-    return lambda: gradient(gram_loss, embeddings, labels)
+    return loss_step((num_images, 10, 64), device)
 
 
 def loss_over_dims(dim: int, device: str) -> Step:
     """Forward and backward of the loss."""
-    embeddings, labels = random_batch((512, 10, dim), device)
-    return lambda: gradient(gram_loss, embeddings, labels)
+    return loss_step((512, 10, dim), device)

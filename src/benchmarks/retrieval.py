@@ -111,7 +111,7 @@ def draw(images: int) -> tuple[Tensor, Tensor, MintermSubspaces]:
 def as_the_authors(
     embeddings: Tensor, directions: Tensor, masks: Tensor, relevance: Tensor
 ) -> Tensor:
-    """AP and precision@10, (2, Q), one query after the other; few positives: skipped."""
+    """AP and precision@10, (2, Q), one query after the other, without those of few positives."""
     results = []
     for mask, relevant in zip(masks, relevance.T.numpy(), strict=True):
         if relevant.sum() < TOP_K:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from src.benchmarks.growth import COLUMNS, Growth, draw_rows, growth_row
 from src.benchmarks.images import RandomImages
-from src.benchmarks.loss import ALPHA, BETA, gradient, gram_loss, random_batch
+from src.benchmarks.loss import ALPHA, BETA, loss_step
 from src.benchmarks.retrieval import LITERALS, TOP_K, draw
 from src.benchmarks.step import build_encoder
 from src.benchmarks.timing import now, timed
@@ -81,9 +81,9 @@ def measure(
             values.append(1e3 * min(timed(run, device, repeats)[1]))
         return growth_row(growth, sizes, values, "ms")
 
-    yield grow(LOSS_N, images, lambda size: loss_step(size, 10, 64, device))
-    yield grow(LOSS_C, labels, lambda size: loss_step(512, size, 32, device))
-    yield grow(LOSS_D, dims, lambda size: loss_step(512, 10, size, device))
+    yield grow(LOSS_N, images, lambda size: loss_step((size, 10, 64), device))
+    yield grow(LOSS_C, labels, lambda size: loss_step((512, size, 32), device))
+    yield grow(LOSS_D, dims, lambda size: loss_step((512, 10, size), device))
     yield grow(FIT_M, minterms, lambda size: subspace_fit(size, device))
     yield grow(SCORE_M, minterms, lambda size: subspace_scores(size, device))
     yield grow(EVALUATE_Q, queries, lambda size: evaluation(size, device))
@@ -93,14 +93,8 @@ def measure(
     yield growth_row(Growth("step", PROCESSES, -1, reason), processes, seconds, "ms")
 
 
-def loss_step(num_images: int, num_labels: int, dim: int, device: str) -> Callable[[], Tensor]:
-    """Forward and backward of the loss."""
-    embeddings, labels = random_batch((num_images, num_labels, dim), device)
-    return lambda: gradient(gram_loss, embeddings, labels)
-
-
 def subspace_fit(num_minterms: int, device: str) -> Callable[[], None]:
-    """The top eigenvector of every minterm's moment."""
+    """A fit: the top eigenvector of every minterm's moment."""
     subspaces = random_subspaces(num_minterms, device)
     factors = torch.randn(num_minterms, 32, 40, generator=torch.Generator().manual_seed(0))
     moments = (factors @ factors.mT).double().to(device)
@@ -134,7 +128,7 @@ def random_subspaces(num_minterms: int, device: str) -> MintermSubspaces:
 
 
 def evaluation(num_queries: int, device: str) -> Callable[[], object]:
-    """All metrics of so many queries."""
+    """Scores and metrics of so many queries."""
     labels, embeddings, subspaces = draw(5000)
     queries = list(islice(cycle(conjunctions(LITERALS, len(LITERALS))), num_queries))
     relevance = torch.stack([query.holds(labels) for query in queries]).T.to(device)
@@ -150,7 +144,7 @@ def step_seconds(processes: int, batch_size: int, steps: int) -> float:
 
 
 def train_process(rank: int, processes: int, folder: str, batch_size: int, steps: int) -> None:
-    """One of the processes; the first writes down the median."""
+    """Take the steps of one process; the first process writes down the median."""
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
     dist.init_process_group("gloo", meeting, timedelta(minutes=5), processes, rank)

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def now(device: str) -> float:
-    """Seconds on the clock once all that was asked of the device is done."""
+    """Seconds on the clock, once the device has done all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return perf_counter()

@@ -1,4 +1,4 @@
-"""Descent over free embeddings."""
+"""Descents over free embeddings: by gradients, and quasi-Newton."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ class Optimum(NamedTuple):
 
     embeddings: Tensor  # (N, D), float64
     loss: float
-    gradient: float  # its norm: not near 0 where the loss has a kink
+    gradient: float  # norm of the gradient: not near 0 where the loss has a kink
 
 
 def random_start(num: int, embedding_dim: int, seed: int, scale: float) -> Tensor:

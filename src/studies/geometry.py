@@ -1,4 +1,4 @@
-"""Ranks, angles and cosines of embeddings, and what a linear map reads off them."""
+"""Geometry of embeddings: ranks, angles, cosines, and the fit of a linear map to classes."""
 
 from math import degrees
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-TIE = 1e-9  # eigenvalues closer than this are one
+TIE = 1e-9  # eigenvalues closer than this count as equal
 
 
 def numerical_rank(embeddings: Tensor, threshold: float) -> int:
@@ -51,12 +51,12 @@ def angle_to_span(basis: Tensor, span: Tensor) -> float:
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    """||found - expected|| / ||expected||, in the Frobenius norm."""
+    """The error ||found - expected|| / ||expected|| in the Frobenius norm."""
     return float((found - expected).norm() / expected.norm())
 
 
 def class_task(embeddings: Tensor, labels: Tensor) -> tuple[float, float]:
-    """How well the least-squares map from embeddings to one-hot classes, with a bias, does.
+    """Accuracy and residual of the least-squares map from embeddings to classes, with a bias.
 
     Args:
         embeddings: (N, D).

@@ -25,7 +25,7 @@ def distributivity_gap(literals: Tensor) -> float:
 def entailment_agreement(
     propositions: Sequence[Proposition], literals: Tensor, unit: Tensor, minterms: Tensor
 ) -> float:
-    """Share of ordered pairs of propositions for which subspaces entail as truth does.
+    """Share of ordered pairs of propositions on which entailment of subspaces and truth agree.
 
     Args:
         propositions: Over C literals.

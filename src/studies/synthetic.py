@@ -51,8 +51,8 @@ def run(
 
     Args:
         folder: The folder that the figure is written into.
-        labels: For each label matrix the samples of its literals.
-        methods: For each name a `loss`, and `lr`, `decay` and `iterations` of its descent.
+        labels: The samples of its literals, for each label matrix.
+        methods: A `loss`, and `lr`, `decay` and `iterations` of its descent, for each name.
         embedding_dim: D.
         seed: Seed of the initial embeddings.
         alpha, beta: Weights of the nuclear-norm loss in the closed form.
@@ -119,12 +119,17 @@ def descend(
 
 
 def squared_cosines(embeddings: Tensor) -> Tensor:
-    """Squared cosines between all samples: (N, N)."""
+    """Squared cosines between embeddings (N, D): (N, N)."""
     return cosines(embeddings) ** 2
 
 
 def compare_with_labels(embeddings: Tensor, labels: Tensor) -> dict[str, float]:
-    """How well samples of the same labels agree, and how far apart others are."""
+    """The least squared cosine within the same labels, and the largest where none is shared.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N, C).
+    """
     squared, shared = squared_cosines(embeddings), labels @ labels.T
     same = (labels.unsqueeze(1) == labels).all(dim=2)
     return {"within": float(squared[same].min()), "across": float(squared[shared == 0].max())}

@@ -1,4 +1,4 @@
-"""What theory expects of the optima of each self-supervised loss, as a table.
+"""A table of self-supervised losses: what each sees, and what theory expects of its optima.
 
 A loss is asked only for what it sees: SimCLR sees no lengths of embeddings, VICReg and Barlow Twins
 no mean, Barlow Twins no scale of dimensions.
@@ -36,19 +36,19 @@ CLOSED_FORM = "(c) the optimum is the closed form"
 class Optimal(NamedTuple):
     """A minimiser in closed form."""
 
-    embeddings: Callable[[Tensor, int], Tensor]  # of a relation (N, N) and D: (N, D)
-    loss: Callable[[Tensor, Tensor], Tensor] | None  # that it minimises, None for the loss itself
-    claim: Claim  # that its loss is reached
-    gram_claim: Claim | None = None  # that its Z Z^T is reached, where that is unique
+    embeddings: Callable[[Tensor, int], Tensor]  # from a relation (N, N) and D to (N, D)
+    loss: Callable[[Tensor, Tensor], Tensor] | None  # the loss that it minimises, None for the own
+    claim: Claim  # descents reach its loss
+    gram_claim: Claim | None = None  # descents reach its Z Z^T, where that is unique
 
 
 class Expectation(NamedTuple):
-    """What a loss sees of embeddings, and what is said of its optima."""
+    """The parts of embeddings that a loss sees, and what theory expects of its optima."""
 
-    sees_lengths: bool = True  # of embeddings
-    sees_mean: bool = True  # over samples
-    sees_scales: bool = True  # of dimensions
-    rank: tuple[Claim, str] | None = None  # and how rank(Z) compares with rank(G)
+    sees_lengths: bool = True  # the norm of each embedding
+    sees_mean: bool = True  # the mean over samples
+    sees_scales: bool = True  # the deviation of each dimension
+    rank: tuple[Claim, str] | None = None  # with the sign that compares rank(Z) to rank(G)
     optimal: Optimal | None = None
 
     def visible(self, embeddings: Tensor, relation: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,9 +46,9 @@ def random_graph(num: int, density: float, seed: int, embedding_dim: int) -> Set
 
 
 def is_unique(relation: Tensor, embedding_dim: int) -> bool:
-    """Whether the spectral contrastive optimum has but one Z Z^T.
+    """Tell whether Z Z^T of the spectral contrastive optimum is unique.
 
-    It has if D positive eigenvalues are larger than the rest, or all positive ones are among D.
+    It is if the D-th eigenvalue is larger than the next, or the next is not positive.
 
     Args:
         relation: (N, N), symmetric.

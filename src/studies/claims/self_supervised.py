@@ -43,7 +43,7 @@ class SelfSupervisedClaims:
 
     Args:
         seeds: Seeds of the initial embeddings.
-        classes: For each name `sizes` of classes, and `embedding_dim`.
+        classes: `sizes` of classes, and `embedding_dim`, for each name.
         class_task: Name of the classes that are to be told from embeddings.
         graph: Arguments of `random_graph`.
         losses: Called as loss(embeddings, relation).
@@ -82,7 +82,7 @@ class SelfSupervisedClaims:
         self.pca = pca
 
     def descents(self) -> dict[Key, Callable[[], Found]]:
-        """For every setting and loss the descents that find its optima."""
+        """Jobs that find the optima of each setting under each loss."""
         keys = [(name, loss) for name in self.settings for loss in self.embedding_losses]
         jobs: dict[Key, Callable[[], Found]] = {key: partial(self._descend, *key) for key in keys}
         relation = self.settings[self.class_task].relation
@@ -99,8 +99,9 @@ class SelfSupervisedClaims:
         return sorted(rows, key=itemgetter("claim"))
 
     def spectra(self, name: str, loss: str, found: Found) -> tuple[Tensor, Tensor]:
-        """Squared singular values of embeddings, and as many eigenvalues of their relation,
-        0 in place of negative ones.
+        """Squared singular values of embeddings, and as many eigenvalues of their relation.
+
+        Negative eigenvalues are 0.
 
         Returns:
             Twice (D,), descending, relative to the largest.

@@ -64,7 +64,7 @@ class SupervisedClaims:
     Args:
         seeds: Seeds of the initial embeddings.
         embedding_dim: D.
-        labels: For each name the samples of its `literals`, and how often each `repeats`.
+        labels: Arguments of `code_labels` for each name.
         weights: Pairs of alpha and beta of the nuclear norm; the lattice is that of the first.
         nuclear, ole: `lr`, `decay` and `iterations` of their descents.
         iterations: The most that the quasi-Newton descent of MMCR takes.
@@ -93,7 +93,7 @@ class SupervisedClaims:
         self.iterations = iterations
 
     def descents(self) -> dict[Key, Callable[[], Found]]:
-        """For all labels and losses the descents that find their optima."""
+        """Jobs that find the optima of each kind of labels under each loss."""
         return {
             (name, loss): partial(self._descend, name, loss)
             for name, loss in product(self.labels, self.losses)
@@ -201,7 +201,7 @@ def code_labels(
 
     Args:
         literals: The samples of each literal.
-        repeats: How often each sample occurs.
+        repeats: Number of copies of each sample.
         codings: `literals`, as they are, or `minterms`, indicators of their conjunctions.
     """
     rows = label_matrix(list(literals.values())).repeat_interleave(repeats, dim=0)
@@ -216,7 +216,7 @@ def code_labels(
 
 
 def minterm_indicators(literals: Tensor) -> Tensor:
-    """Which of the minterms in literals (N, C) each sample has: (N, M)."""
+    """Indicators of the minterms in literals (N, C): (N, M)."""
     return one_hot(find_minterms(literals, distinct_minterms(literals))).double()
 
 

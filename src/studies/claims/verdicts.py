@@ -36,7 +36,7 @@ class Found(NamedTuple):
     convergence: str  # in words
 
     def measure(self, of: Callable[[Tensor], float]) -> list[float]:
-        """A number for the embeddings (N, D) of each start."""
+        """Measure the embeddings (N, D) of each start."""
         return [of(optimum.embeddings) for optimum in self.optima]
 
 
@@ -84,8 +84,8 @@ def judge(
 
 
 def converged(optima: Sequence[Optimum]) -> Found:
-    """The best of several optima, by how small the gradient is or, at a kink, how their losses
-    spread."""
+    """The best of several optima; convergence is the norm of the gradient or, at a kink, the spread
+    of losses."""
     best = _best(optima)
     gradient = max(optimum.gradient for optimum in best)
     kink = f"kink, losses within {best[-1].loss - best[0].loss:.0e}"
@@ -94,13 +94,13 @@ def converged(optima: Sequence[Optimum]) -> Found:
 
 
 def converged_to(optima: Sequence[Optimum], least: float) -> Found:
-    """The best of several optima of a loss whose least value is known."""
+    """The best of several optima of a loss whose least value is known, and the gap to it."""
     best = _best(optima)
     gap = best[-1].loss - least
     return Found(best, f"loss {gap:.0e} above least; {len(best)} of {len(optima)} starts")
 
 
 def _best(optima: Sequence[Optimum]) -> list[Optimum]:
-    """By ascending loss, without local minima that are worse by more than `NEAR`."""
+    """Optima by ascending loss, without local minima that are worse by more than `NEAR`."""
     ordered = sorted(optima, key=lambda optimum: optimum.loss)
     return [optimum for optimum in ordered if optimum.loss <= ordered[0].loss + NEAR]

@@ -21,7 +21,7 @@ def accuracy_figure(histories: Mapping[str, Sequence[Sequence[Accuracies]]], epo
     """Accuracy over epochs: old and new classes, each among their own and among all.
 
     Args:
-        histories: For each method the accuracies after every epoch, of one run for each seed.
+        histories: Accuracies after every epoch, in a list over seeds, for each method.
         epochs: Number of epochs of each of the two phases.
     """
     drawing = Figure(figsize=(9, 6.4), layout="constrained")

@@ -144,7 +144,7 @@ class Phase(pl.LightningModule):
 
 
 def build_learner(image_set: ImageSet, embedding_dim: int | None, seed: int) -> Learner:
-    """A ConvNet with subspaces of all classes; without D, its outputs are their logits."""
+    """A ConvNet, with subspaces of all classes; without D its outputs are logits of the classes."""
     pl.seed_everything(seed, verbose=False)
     classes = torch.eye(len(image_set.literals))
     encoder = ConvNet(

@@ -1,4 +1,4 @@
-"""Old samples as one matrix: the network but for its last layer frozen, their moments kept.
+"""Old samples kept as one matrix, with all layers of the network but the last frozen.
 
 The nuclear-norm loss depends on data only by the Gram matrix of [Y; X]. With all but the last layer
 frozen, X = W H is linear in the features H, so that the Gram matrix of all old images follows for
@@ -31,13 +31,13 @@ class Memory:
         self.spread = square_root(moments - sums.T @ self.means)
 
     def pseudo_samples(self, number: int) -> Samples:
-        """C + F samples with the Gram matrix of that many old ones; labels are any numbers."""
+        """C + F samples with the Gram matrix of `number` old ones; their labels are any numbers."""
         rows = square_root(number * self.gram).float()
         labels, features = rows.tensor_split([self.num_classes], dim=1)
         return Samples(features, labels)
 
     def draw(self, number: int) -> Samples:
-        """That many features, normal around the means, from PyTorch's global generator."""
+        """Draw features, normal around the means of classes, from PyTorch's global generator."""
         drawn = torch.randint(len(self.classes), (number,))
         noise = torch.randn(number, len(self.spread)).double() @ self.spread
         labels = one_hot(self.classes[drawn], self.num_classes)
@@ -45,7 +45,7 @@ class Memory:
 
 
 def square_root(matrix: Tensor) -> Tensor:
-    """R with R^T R = matrix, (n, n) and positive semidefinite."""
+    """A root R with R^T R = matrix, (n, n) and positive semidefinite."""
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp(min=0).sqrt()).T
 

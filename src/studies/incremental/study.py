@@ -133,7 +133,7 @@ def load(image_set: ImageSet, split: str, old_classes: int, images_per_class: in
 
 
 def summarize(name: str, runs: Sequence[Sequence[Accuracies]], epochs: int) -> Row:
-    """Accuracies before and after the second phase, over seeds; `seeds` has all of them."""
+    """A row: accuracies before and after the second phase, over seeds; `seeds` has all of them."""
     before = [run[epochs - 1]["old_all"] for run in runs]
     row: Row = {"method": name, "before": mean_and_deviation(before)}
     for measure in MEASURES:
@@ -142,5 +142,5 @@ def summarize(name: str, runs: Sequence[Sequence[Accuracies]], epochs: int) -> R
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Such as 0.912 ± 0.004; the deviation of a sample, and none of a single value."""
+    """Mean and sample deviation as text, such as 0.912 ± 0.004; a single value has none."""
     return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
