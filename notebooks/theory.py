@@ -40,7 +40,7 @@ from src.data.digits import DIGITS_WITH
 from src.losses.nuclear import NuclearNormLoss, nuclear_norm_loss, nuclear_norm_terms
 from src.readouts.subspaces import MintermSubspaces
 from src.studies.descent import gradient_steps, random_start
-from src.studies.measures import entailment_agreement
+from src.studies.lattice_laws import entailment_agreement
 from src.studies.synthetic import descend, label_matrix, squared_cosines
 from src.subspaces.closed_form import optimal_embeddings, optimal_loss, optimal_singular_values
 from src.subspaces.lattice import boolean_share, complement, entails, join, meet

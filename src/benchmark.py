@@ -1,31 +1,24 @@
 """Measure the project: `python -m src.benchmark`, or parts of it with `parts=[loss,step]`."""
 
-import json
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from src.benchmarks.report import section, write_page, write_report
 from src.config.command import check_device, command
 from src.reports.provenance import provenance
-from src.reports.tables import Row, markdown_table
 
 PARTS = ("loss", "step", "fit", "target", "retrieval", "loaders", "scaling", "memory")
 
 
-class Section(NamedTuple):
-    """What a part of the report says."""
-
-    markdown: str
-    rows: Sequence[Row]
-    settings: Any
-
-
 def benchmark(config: DictConfig) -> None:
     """Measure part after part; after each, write the report as far as it goes."""
+    if config.rewrite:
+        write_page(Path(config.rewrite))
+        return
     check_device(config.device)
     unknown = [part for part in config.parts if part not in PARTS]
     if unknown or not config.parts:
@@ -33,47 +26,25 @@ def benchmark(config: DictConfig) -> None:
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     console = Console()
-    sections = {}
+    parts: dict[str, Any] = {}
+    record = {"parts": parts, "run/device": config.device} | provenance()
     for part in config.parts:
         console.print(f"measuring: {part}")
-        sections[part] = measure_part(part, config, output_dir)
-        console.print(sections[part].markdown, soft_wrap=True)
-        write_report(output_dir, sections, config.device)
+        parts[part] = measure_part(part, config)
+        text = section(part, parts[part]["rows"], record["run/hardware"])
+        console.print(text, soft_wrap=True)
+        write_report(output_dir, record)
     console.print(f"written to {output_dir}", soft_wrap=True)
 
 
-def measure_part(part: str, config: DictConfig, output_dir: Path) -> Section:
-    """Measure a part, and draw it where it has a picture."""
-    what = import_module(f"src.benchmarks.{part}")  # each weighs on the memory of others
+def measure_part(part: str, config: DictConfig) -> dict[str, Any]:
+    """The rows of a part, and the settings that they were measured with."""
     settings = OmegaConf.to_container(config[part], resolve=True)
-    rows = list(what.measure(device=config.device, **config[part]))
-    markdown = f"## {what.TITLE}\n\n{markdown_table(what.COLUMNS, rows)}\n{what.CONDITIONS}\n"
-    if hasattr(what, "draw_rows"):
-        what.draw_rows(rows).savefig(output_dir / f"{part}.png", dpi=130)
-        markdown += f"\n![{what.TITLE}]({part}.png)\n"
-    return Section(markdown, rows, settings)
-
-
-def write_report(output_dir: Path, sections: dict[str, Section], device: str) -> None:
-    """Write report.md, and report.json with all digits."""
-    where = provenance()
-    versions = ", ".join(
-        f"{key.removeprefix('run/version/')} {value}"
-        for key, value in where.items()
-        if key.startswith("run/version/")
-    )
-    machine = (
-        f"Device: {device}. {where['run/hardware']}. Python {where['run/python']}, {versions}. "
-        f"Commit {where['run/commit']}."
-    )
-    texts = [section.markdown for section in sections.values()]
-    (output_dir / "report.md").write_text("\n".join(["# Benchmark\n", f"{machine}\n", *texts]))
-    parts = {
-        part: {"rows": section.rows, "settings": section.settings}
-        for part, section in sections.items()
+    module = import_module(f"src.benchmarks.{part}")  # each weighs on the memory of others
+    return {
+        "rows": list(module.measure(device=config.device, **config[part])),
+        "settings": settings,
     }
-    record = {"parts": parts, "run/device": device} | where
-    (output_dir / "report.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 main = command("benchmark")(benchmark)

@@ -21,6 +21,24 @@ def measure(folder: Path, part: str, *overrides: str) -> dict:
     return {name: section["rows"] for name, section in record["parts"].items()}
 
 
+def test_a_report_can_be_written_anew_from_its_numbers(tmp_path: Path) -> None:
+    settings = ["step.steps=1", "step.batch_sizes=[16]", "step.precisions=[32-true]"]
+    measure(tmp_path, "step", *settings)
+    page, record = tmp_path / "report.md", json.loads((tmp_path / "report.json").read_text())
+    before = page.read_text()
+    assert before.count(record["run/hardware"]) == 1 + len(record["parts"])
+    page.unlink()
+    (tmp_path / "step.png").unlink()
+    again = [f"rewrite={tmp_path}", f"hydra.run.dir={tmp_path}/rewriting"]
+    assert run_command("benchmark", *again) == (0, "")
+    assert page.read_text() == before
+    assert (tmp_path / "step.png").exists()
+    assert json.loads((tmp_path / "report.json").read_text()) == record
+    nowhere = run_command("benchmark", f"rewrite={tmp_path}/nowhere", again[1])
+    assert nowhere.status == 1
+    assert "report.json" in nowhere.message
+
+
 def test_parts_share_a_report(tmp_path: Path) -> None:
     settings = ["loss.sizes=[[60,5,25],[40,20,10]]", "loss.seconds=0.05", "step.steps=2"]
     rows = measure(tmp_path, "loss,step", *settings, "step.batch_sizes=[16]")

@@ -22,7 +22,7 @@ COLUMNS = {
     "what": "encoder, images, batch, logger",
     "ours": "fit, images/s",
     "bare": "bare loop, images/s",
-    "ratio": "rate of fit over the bare loop's",
+    "ratio": "rate of fit / rate of the bare loop",
 }
 CONDITIONS = (
     "The same ConvNet, cross-entropy over ten classes, AdamW with a one-cycle schedule and batches "
@@ -58,10 +58,10 @@ def measure(
 
     Args:
         device: `cpu` or `cuda`.
-        images: In an epoch.
-        repeats: Epochs of each loop, after one that is not counted.
-        batch_sizes: Images in a batch.
-        loggers: Of `conf/logger`.
+        images: Number of images in an epoch.
+        repeats: Number of epochs of each loop, after one that is not counted.
+        batch_sizes: Numbers of images in a batch.
+        loggers: Names of `conf/logger`.
     """
     image_set = RandomImages(images)
     for logger in loggers:
@@ -97,7 +97,7 @@ def measure(
 
 
 def bare_epoch(config: DictConfig, device: str, image_set: RandomImages) -> float:
-    """Seconds of the same epoch as one writes it down."""
+    """Seconds of the same epoch in a loop written by hand."""
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config, image_set)
     module = build_module(config, image_set, data.minterms, from_checkpoint=False).to(device)

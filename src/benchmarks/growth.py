@@ -1,4 +1,4 @@
-"""How a cost grows: its slope in logarithms, beside that of its theory."""
+"""Growth of a cost: its slope in logarithms, beside that of its theory."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,11 +24,11 @@ COLUMNS = {
 
 
 class Growth(NamedTuple):
-    """A cost of which theory knows how it grows."""
+    """A cost whose growth is known in theory."""
 
-    what: str
-    over: str
-    theory: float
+    what: str  # the cost
+    over: str  # the size that it grows with
+    theory: float  # slope in logarithms
     reason: str  # why it may grow otherwise
 
 

@@ -15,7 +15,7 @@ class RandomImages(ImageSet):
     """Grey noise in ten classes, the classes in turn.
 
     Args:
-        images: In the training split.
+        images: Number of images in the training split.
     """
 
     literals = Mnist.literals

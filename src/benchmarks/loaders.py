@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -12,6 +11,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from src.benchmarks.images import RandomImages
+from src.benchmarks.timing import now
 from src.data.celeba import TOP_ROWS
 from src.data.faces import Faces
 from src.data.images import ImageSet
@@ -26,7 +26,7 @@ COLUMNS = {
     "set": "images",
     "torchvision": "torchvision with a DataLoader, batches/s",
     "cached": "ours, batches/s",
-    "speedup": "times as fast",
+    "speedup": "our rate / torchvision's",
     "decode_s": "to load or decode all images once, s",
 }
 CONDITIONS = (
@@ -41,8 +41,8 @@ def measure(device: str, epochs: int, images: int, faces: int) -> Iterator[Row]:
 
     Args:
         device: `cpu` or `cuda`.
-        epochs: Measured for each loader, after one that is not.
-        images: In FashionMNIST's files.
+        epochs: Number of epochs measured for each loader, after one that is not.
+        images: Number of images in FashionMNIST's files.
         faces: Number of faces to draw.
     """
     with TemporaryDirectory() as folder:
@@ -77,13 +77,13 @@ def write_files(folder: Path, images: int) -> None:
 
 
 def to_float() -> list[v2.Transform]:
-    """From a PIL image to a tensor in [0, 1]."""
+    """Transforms from a PIL image to a tensor in [0, 1]."""
     return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
 
 
 def compare(name: str, image_set: ImageSet, reference: Dataset, device: str, epochs: int) -> Row:
     """Time both loaders on the same images."""
-    start = perf_counter()
+    start = now(device)
     data = ImageDataModule(
         image_set,
         batch_size=BATCH_SIZE,
@@ -97,7 +97,7 @@ def compare(name: str, image_set: ImageSet, reference: Dataset, device: str, epo
         seed=0,
     )
     loader = data.train_dataloader()
-    decode_s = perf_counter() - start
+    decode_s = now(device) - start
     normalize = Normalize(image_set.mean, image_set.std).to(device)
     augment = image_set.augmentation().to(device)
     theirs = DataLoader(
@@ -129,12 +129,10 @@ def compare(name: str, image_set: ImageSet, reference: Dataset, device: str, epo
 def batches_per_second(
     batches: Callable[[], Iterable[torch.Tensor]], device: str, epochs: int
 ) -> float:
-    """Median over epochs, after one that is not counted."""
+    """Median rate over epochs, after one that is not counted."""
     rates = []
     for _ in range(1 + epochs):
-        start = perf_counter()
+        start = now(device)
         count = sum(1 for _ in batches())
-        if device == "cuda":
-            torch.cuda.synchronize()
-        rates.append(count / (perf_counter() - start))
+        rates.append(count / (now(device) - start))
     return median(rates[1:])

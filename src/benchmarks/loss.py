@@ -18,8 +18,8 @@ COLUMNS = {
     "authors_ms": "svdvals as the authors, ms",
     "svdvals_ms": "svdvals with samples as rows, ms",
     "gram_ms": "ours, ms",
-    "speedup_authors": "times as fast as the authors'",
-    "speedup_svdvals": "times as fast as rows",
+    "speedup_authors": "authors' time / our time",
+    "speedup_svdvals": "time of rows / our time",
     "svdvals_error": "gradient error svdvals",
     "gram_error": "gradient error ours",
 }
@@ -70,6 +70,12 @@ def gradient(loss: Loss, embeddings: Tensor, labels: Tensor) -> Tensor:
     return torch.autograd.grad(loss(leaf, labels), leaf)[0]
 
 
+def loss_step(size: Size, device: str) -> Callable[[], Tensor]:
+    """Forward and backward of the loss of this project on a random batch."""
+    embeddings, labels = random_batch(size, device)
+    return lambda: gradient(gram_loss, embeddings, labels)
+
+
 def measure_size(size: Size, device: str, seconds: float) -> Row:
     """Median time of forward and backward, and relative gradient error, of every form."""
     embeddings, labels = random_batch(size, device)
@@ -109,8 +115,8 @@ def measure(device: str, seconds: float, sizes: Sequence[Size]) -> Iterator[Row]
 
     Args:
         device: `cpu` or `cuda`.
-        seconds: Of measurement for each form.
-        sizes: What to measure.
+        seconds: Seconds of measurement for each form.
+        sizes: Images in a batch, label columns and embedding dimensions of each row.
     """
     for size in sizes:
         yield measure_size(size, device, seconds)

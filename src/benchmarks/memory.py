@@ -1,4 +1,4 @@
-"""How the peak memory of a step grows."""
+"""Growth of the peak memory of a step with sizes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context
@@ -7,13 +7,13 @@ import torch
 
 from src.benchmarks.growth import COLUMNS, Growth, draw_rows, growth_row
 from src.benchmarks.images import RandomImages
-from src.benchmarks.loss import gradient, gram_loss, random_batch
-from src.benchmarks.step import ALPHA, BETA, build_encoder
+from src.benchmarks.loss import ALPHA, BETA, loss_step
+from src.benchmarks.step import build_encoder
 from src.benchmarks.timing import peak_memory
 from src.losses.nuclear import NuclearNormLoss
 from src.reports.tables import Row
 
-__all__ = ["COLUMNS", "draw_rows"]  # of the report
+__all__ = ["COLUMNS", "draw_rows"]  # the report takes them from here
 TITLE = "Peak memory"
 CONDITIONS = (
     "What a step takes beyond what the process held before its first one, a small one: on the CPU "
@@ -76,11 +76,9 @@ def training_step(batch_size: int, device: str) -> Step:
 
 def loss_over_images(num_images: int, device: str) -> Step:
     """Forward and backward of the loss."""
-    embeddings, labels = random_batch((num_images, 10, 64), device)
-    return lambda: gradient(gram_loss, embeddings, labels)
+    return loss_step((num_images, 10, 64), device)
 
 
 def loss_over_dims(dim: int, device: str) -> Step:
     """Forward and backward of the loss."""
-    embeddings, labels = random_batch((512, 10, dim), device)
-    return lambda: gradient(gram_loss, embeddings, labels)
+    return loss_step((512, 10, dim), device)

@@ -26,10 +26,10 @@ DIM, TOP_K, SPREAD = 25, 10, 0.25
 QUERY = "Wearing_Hat & ~Eyeglasses"
 TITLE = "Rankings"
 COLUMNS = {
-    "what": "what",
+    "what": "queries and images",
     "authors_s": "as the authors, s",
     "ours_s": "ours, s",
-    "speedup": "times as fast",
+    "speedup": "authors' time / our time",
     "difference": "largest difference",
     "peak_mb": "peak memory, MB",
 }
@@ -45,8 +45,8 @@ def measure(device: str, images: int, galleries: list[int]) -> Iterator[Row]:
 
     Args:
         device: `cpu` or `cuda`, for the test split; galleries are searched on the CPU.
-        images: In the test split.
-        galleries: Numbers of images.
+        images: Number of images in the test split.
+        galleries: Number of images in each gallery.
     """
     labels, embeddings, subspaces = draw(images)
     queries = conjunctions(LITERALS, len(LITERALS))
@@ -111,7 +111,7 @@ def draw(images: int) -> tuple[Tensor, Tensor, MintermSubspaces]:
 def as_the_authors(
     embeddings: Tensor, directions: Tensor, masks: Tensor, relevance: Tensor
 ) -> Tensor:
-    """AP and precision@10, (2, Q), one query after the other; few positives: skipped."""
+    """AP and precision@10, (2, Q), one query after the other, without those of few positives."""
     results = []
     for mask, relevant in zip(masks, relevance.T.numpy(), strict=True):
         if relevant.sum() < TOP_K:

@@ -1,4 +1,4 @@
-"""How the cost of the loss, of subspaces and of a step grows."""
+"""Growth of the time of the loss, of subspaces and of a step with sizes."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from src.benchmarks.growth import COLUMNS, Growth, draw_rows, growth_row
 from src.benchmarks.images import RandomImages
-from src.benchmarks.loss import gradient, gram_loss, random_batch
+from src.benchmarks.loss import ALPHA, BETA, loss_step
 from src.benchmarks.retrieval import LITERALS, TOP_K, draw
-from src.benchmarks.step import ALPHA, BETA, build_encoder
+from src.benchmarks.step import build_encoder
 from src.benchmarks.timing import now, timed
 from src.losses.nuclear import NuclearNormLoss
 from src.metrics.retrieval import evaluate_retrieval
@@ -27,17 +27,16 @@ from src.readouts.subspaces import MintermSubspaces
 from src.reports.tables import Row
 from src.subspaces.propositions import conjunctions
 
-__all__ = ["COLUMNS", "draw_rows"]  # of the report
+__all__ = ["COLUMNS", "draw_rows"]  # the report takes them from here
 TITLE = "How cost grows"
 CONDITIONS = (
     "Fastest of the repeats; slopes are those of least-squares lines through logarithms. Loss: "
     "forward and backward, over N with C = 10 and D = 64, over C with N = 512 and D = 32, over D "
     "with N = 512 and C = 10. Fit: top eigenvectors of the minterms' moments, D = 32. Scores: 64 "
     "queries, 512 embeddings of 32 dimensions. Evaluation: scores, average precision and "
-    "precision@10, 5,000 embeddings, the 242 queries of retrieval over and "
-    "over. Processes: a ConvNet step with the global loss under "
-    "DistributedDataParallel, one batch shared out, gloo, one thread each, on the CPU; the median "
-    "of steps."
+    "precision@10, 5,000 embeddings, the 242 queries of retrieval over and over. Processes: a "
+    "ConvNet step with the global loss under DistributedDataParallel, one batch shared out, gloo, "
+    "one thread each, on the CPU; the median of steps."
 )
 DECOMPOSITION = "the reduction to tridiagonal form waits for memory while a matrix is small"
 LOSS_N = Growth("loss", "images N", 1, "decompositions, which do not depend on N, still count")
@@ -64,14 +63,14 @@ def measure(
 
     Args:
         device: `cpu` or `cuda`; processes are on the CPU.
-        repeats: Of each measurement, after one that is not.
+        repeats: Number of times that each is measured, after one that is not.
         images: N of the loss.
         labels: C of the loss.
         dims: D of the loss.
         minterms: M of the subspaces.
         queries: Q of an evaluation.
         processes: P of a step.
-        batch_size: Images of that step, over all processes.
+        batch_size: Number of images of that step, over all processes.
     """
 
     def grow(growth: Growth, sizes: Sequence[int], make: Callable[[int], Callable]) -> Row:
@@ -82,9 +81,9 @@ def measure(
             values.append(1e3 * min(timed(run, device, repeats)[1]))
         return growth_row(growth, sizes, values, "ms")
 
-    yield grow(LOSS_N, images, lambda size: loss_step(size, 10, 64, device))
-    yield grow(LOSS_C, labels, lambda size: loss_step(512, size, 32, device))
-    yield grow(LOSS_D, dims, lambda size: loss_step(512, 10, size, device))
+    yield grow(LOSS_N, images, lambda size: loss_step((size, 10, 64), device))
+    yield grow(LOSS_C, labels, lambda size: loss_step((512, size, 32), device))
+    yield grow(LOSS_D, dims, lambda size: loss_step((512, 10, size), device))
     yield grow(FIT_M, minterms, lambda size: subspace_fit(size, device))
     yield grow(SCORE_M, minterms, lambda size: subspace_scores(size, device))
     yield grow(EVALUATE_Q, queries, lambda size: evaluation(size, device))
@@ -94,14 +93,8 @@ def measure(
     yield growth_row(Growth("step", PROCESSES, -1, reason), processes, seconds, "ms")
 
 
-def loss_step(num_images: int, num_labels: int, dim: int, device: str) -> Callable[[], Tensor]:
-    """Forward and backward of the loss."""
-    embeddings, labels = random_batch((num_images, num_labels, dim), device)
-    return lambda: gradient(gram_loss, embeddings, labels)
-
-
 def subspace_fit(num_minterms: int, device: str) -> Callable[[], None]:
-    """The top eigenvector of every minterm's moment."""
+    """A fit: the top eigenvector of every minterm's moment."""
     subspaces = random_subspaces(num_minterms, device)
     factors = torch.randn(num_minterms, 32, 40, generator=torch.Generator().manual_seed(0))
     moments = (factors @ factors.mT).double().to(device)
@@ -135,7 +128,7 @@ def random_subspaces(num_minterms: int, device: str) -> MintermSubspaces:
 
 
 def evaluation(num_queries: int, device: str) -> Callable[[], object]:
-    """All metrics of so many queries."""
+    """Scores and metrics of so many queries."""
     labels, embeddings, subspaces = draw(5000)
     queries = list(islice(cycle(conjunctions(LITERALS, len(LITERALS))), num_queries))
     relevance = torch.stack([query.holds(labels) for query in queries]).T.to(device)
@@ -151,7 +144,7 @@ def step_seconds(processes: int, batch_size: int, steps: int) -> float:
 
 
 def train_process(rank: int, processes: int, folder: str, batch_size: int, steps: int) -> None:
-    """One of the processes; the first writes down the median."""
+    """Take the steps of one process; the first process writes down the median."""
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
     dist.init_process_group("gloo", meeting, timedelta(minutes=5), processes, rank)

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Time of a training step by its phases, and the share of the loss."""
 
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch.optim import AdamW
 
 from src.benchmarks.images import RandomImages
+from src.benchmarks.loss import ALPHA, BETA
 from src.benchmarks.timing import now
 from src.data.normalize import Normalize
 from src.encoders.convnet import ConvNet
@@ -16,7 +17,7 @@ from src.losses.nuclear import NuclearNormLoss
 from src.reports.figures import phases_figure
 from src.reports.tables import Row
 
-DIM, ALPHA, BETA = 128, 0.99, 0.05
+DIM = 128
 LEARNING_RATE = 2e-3
 PHASES = {
     "data": "batch",
@@ -45,8 +46,8 @@ def measure(
 
     Args:
         device: `cpu` or `cuda`.
-        steps: Measured, after one that is not.
-        batch_sizes: Images in a batch.
+        steps: Number of steps measured, after one that is not.
+        batch_sizes: Numbers of images in a batch.
         precisions: `32-true` or `bf16-mixed`, as Lightning names them.
     """
     for precision in precisions:

@@ -35,7 +35,7 @@ class StopAtAccuracy(pl.Callback):
     """Ends training at a validation accuracy, and keeps seconds and accuracies up to there.
 
     Args:
-        target: Minterm accuracy.
+        target: Minterm accuracy to stop at.
         device: `cpu` or `cuda`.
     """
 
@@ -60,8 +60,8 @@ def measure(device: str, target: float, epochs: int, seeds: Sequence[int]) -> It
     Args:
         device: `cpu` or `cuda`.
         target: Minterm accuracy on the validation split.
-        epochs: Of the whole schedule, after which a run gives up.
-        seeds: Of the runs.
+        epochs: Number of epochs of the whole schedule, after which a run gives up.
+        seeds: Seeds of the runs.
     """
     for method, overrides in METHODS.items():
         runs = [train_until(device, target, epochs, seed, overrides) for seed in seeds]
@@ -82,7 +82,7 @@ def measure(device: str, target: float, epochs: int, seeds: Sequence[int]) -> It
 def train_until(
     device: str, target: float, epochs: int, seed: int, overrides: Sequence[str]
 ) -> StopAtAccuracy:
-    """Train, and return what stopped it."""
+    """Train, and return the callback that stopped it."""
     with TemporaryDirectory() as folder:
         epochs_and_seed = f"trainer.max_epochs={epochs}", f"seed={seed}"
         config = compose_training(device, folder, *overrides, *epochs_and_seed, "logger=none")

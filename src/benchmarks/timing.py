@@ -1,4 +1,4 @@
-"""What all measurements of time and memory share."""
+"""A clock that waits for the device, and the peak memory of this process."""
 
 import re
 import resource
@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 
 
 def now(device: str) -> float:
-    """Seconds on the clock once all that was asked of the device is done."""
+    """Seconds on the clock, once the device has done all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
     return perf_counter()
 
 
 def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result, list[float]]:
-    """What it returns, and its seconds, (repeats,)."""
+    """The last result of a function, and the seconds of each of its calls, (repeats,)."""
     seconds = []
     for _ in range(repeats):
         start = now(device)
@@ -33,7 +33,7 @@ def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result,
 def peak_memory() -> float:
     """The largest resident set of this process so far, in MB."""
     status = Path("/proc/self/status")
-    if status.exists():  # what the kernel tells of usage counts the process that started this one
+    if status.exists():  # getrusage counts the process that started this one, too
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
         if found:
             return int(found[1]) / 2**10

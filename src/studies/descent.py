@@ -1,4 +1,4 @@
-"""Descent over free embeddings."""
+"""Descents over free embeddings: by gradients, and quasi-Newton."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,11 +13,11 @@ Function = Callable[[Tensor], Tensor]  # of embeddings (N, D): a scalar
 
 
 class Optimum(NamedTuple):
-    """Where a descent ended."""
+    """The embeddings at which a descent ended."""
 
     embeddings: Tensor  # (N, D), float64
     loss: float
-    gradient: float  # its norm: not near 0 where the loss has a kink
+    gradient: float  # norm of the gradient: not near 0 where the loss has a kink
 
 
 def random_start(num: int, embedding_dim: int, seed: int, scale: float) -> Tensor:
@@ -37,11 +37,11 @@ def gradient_steps(
     """Embeddings after every step of a descent by gradients.
 
     Args:
-        function: To descend.
+        function: The function to descend.
         start: (N, D).
         optimizer: Class of the optimiser.
-        lr: Of the first step.
-        decay: The learning rate is multiplied by it at every step.
+        lr: Learning rate of the first step.
+        decay: Factor of the learning rate from one step to the next.
         iterations: Number of steps.
 
     Yields:
@@ -66,18 +66,18 @@ def gradient_descent(
     decay: float,
     iterations: int,
 ) -> Optimum:
-    """Where `gradient_steps` lead: for losses with kinks, at which a quasi-Newton descent stops."""
+    """The end of `gradient_steps`: for losses with kinks, at which a quasi-Newton descent stops."""
     steps = deque(gradient_steps(function, start, optimizer, lr, decay, iterations), maxlen=1)
     return _optimum(function, steps.pop())
 
 
 def quasi_newton(function: Function, start: Tensor, iterations: int) -> Optimum:
-    """Where L-BFGS with a strong Wolfe line search leads: for smooth losses, to many digits.
+    """The end of L-BFGS with a strong Wolfe line search: for smooth losses, exact to many digits.
 
     Args:
-        function: To descend.
+        function: The function to descend.
         start: (N, D).
-        iterations: At most; fewer once the gradient or the steps are rounding errors.
+        iterations: The most it takes; fewer once the gradient or the steps are rounding errors.
     """
     embeddings = nn.Parameter(start.clone())
     optimizer = LBFGS(

@@ -1,4 +1,4 @@
-"""Free embeddings under a loss: what its optimum looks like, without images or an encoder."""
+"""Free embeddings under a loss show its optimum, without images or an encoder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,13 +8,13 @@ import torch
 from matplotlib.figure import Figure
 from rich.progress import track
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 from torch.optim import SGD
 
 from src.losses.nuclear import NuclearNormLoss
 from src.reports.figures import MEASURED, THEORY
 from src.reports.tables import Table
 from src.studies.descent import gradient_steps, random_start
+from src.studies.geometry import cosines
 from src.subspaces.closed_form import optimal_loss, optimal_singular_values
 
 INITIAL_SCALE = 0.01
@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 class Descent(NamedTuple):
-    """Where a loss led."""
+    """The end of a descent, and the singular values on the way there."""
 
     embeddings: Tensor  # (N, D), float64
     singular_values: Tensor  # (iterations, min(N, D)), descending
@@ -50,12 +50,12 @@ def run(
     """Descend every loss for all labels, draw `figure.png` and compare with the closed form.
 
     Args:
-        folder: For the figure.
-        labels: For each label matrix the samples of its literals.
-        methods: For each name a `loss`, and `lr`, `decay` and `iterations` of its descent.
+        folder: The folder that the figure is written into.
+        labels: The samples of its literals, for each label matrix.
+        methods: A `loss`, and `lr`, `decay` and `iterations` of its descent, for each name.
         embedding_dim: D.
-        seed: Of the initial embeddings.
-        alpha, beta: Of the closed form.
+        seed: Seed of the initial embeddings.
+        alpha, beta: Weights of the nuclear-norm loss in the closed form.
     """
     matrices = {name: label_matrix(samples) for name, samples in labels.items()}
     descents: dict[str, dict[str, Descent]] = {}
@@ -106,9 +106,9 @@ def descend(
     Args:
         labels: (N, C).
         embedding_dim: D.
-        seed: Of the initial embeddings.
+        seed: Seed of the initial embeddings.
         loss: Called as loss(embeddings, labels).
-        lr, decay, iterations: Of the descent.
+        lr, decay, iterations: See `src.studies.descent.gradient_steps`.
     """
     start = random_start(len(labels), embedding_dim, seed, INITIAL_SCALE)
     steps = gradient_steps(lambda free: loss(free, labels), start, SGD, lr, decay, iterations)
@@ -119,16 +119,20 @@ def descend(
 
 
 def squared_cosines(embeddings: Tensor) -> Tensor:
-    """Squared cosines between all samples: (N, N)."""
-    unit = normalize(embeddings, dim=1)
-    return (unit @ unit.T) ** 2
+    """Squared cosines between embeddings (N, D): (N, N)."""
+    return cosines(embeddings) ** 2
 
 
 def compare_with_labels(embeddings: Tensor, labels: Tensor) -> dict[str, float]:
-    """How well samples of the same labels agree, and how far apart others are."""
-    cosines, shared = squared_cosines(embeddings), labels @ labels.T
+    """The least squared cosine within the same labels, and the largest where none is shared.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N, C).
+    """
+    squared, shared = squared_cosines(embeddings), labels @ labels.T
     same = (labels.unsqueeze(1) == labels).all(dim=2)
-    return {"within": float(cosines[same].min()), "across": float(cosines[shared == 0].max())}
+    return {"within": float(squared[same].min()), "across": float(squared[shared == 0].max())}
 
 
 def figure(
@@ -136,19 +140,17 @@ def figure(
     descents: Mapping[str, Mapping[str, Descent]],
     optima: Mapping[str, Tensor],
 ) -> Figure:
-    """Y^T Y, squared cosines of every method, and the singular values of the first over time."""
+    """Cosines of labels, squared cosines of every method, and singular values of the first."""
     methods = list(next(iter(descents.values())))
     columns = 2 + len(methods)
     drawing = Figure(figsize=(2.9 * columns, 2.9 * len(labels) + 0.3), layout="constrained")
     grid = drawing.subplots(len(labels), columns, squeeze=False)
     for axes, (name, matrix) in zip(grid, labels.items(), strict=True):
-        shared = normalize(matrix, dim=1)
-        axes[0].imshow((shared @ shared.T).numpy(), vmin=0, vmax=1)
+        axes[0].imshow(cosines(matrix).numpy(), vmin=0, vmax=1)
         axes[0].set_title(f"{name}: cosines of labels", fontsize=10)
         for panel, method in zip(axes[1:], methods, strict=False):
-            picture = panel.imshow(
-                squared_cosines(descents[name][method].embeddings), vmin=0, vmax=1
-            )
+            squared = squared_cosines(descents[name][method].embeddings).numpy()
+            picture = panel.imshow(squared, vmin=0, vmax=1)
             panel.set_title(f"{method}: squared cosines", fontsize=10)
         for panel in axes[:-1]:
             panel.set_xticks([])

@@ -16,18 +16,13 @@ from sklearn.linear_model import LinearRegression
 from torch import Tensor
 
 from src.losses.nuclear import nuclear_norm_loss
+from src.studies.claims.relations import is_unique, random_graph, related_classes
+from src.studies.claims.self_supervised import SelfSupervisedClaims
+from src.studies.claims.supervised import SupervisedClaims, fit_minterms
+from src.studies.claims.verdicts import Claim, Found, converged, judge
 from src.studies.descent import Optimum, gradient_descent, quasi_newton
-from src.studies.label_claims import LabelClaims, fit_minterms
-from src.studies.measures import (
-    angle_to_top,
-    class_task,
-    distributivity_gap,
-    entailment_agreement,
-    kernel_alignment,
-    numerical_rank,
-)
-from src.studies.relation_claims import RelationClaims, is_unique, random_graph, related_classes
-from src.studies.verdicts import Claim, Found, converged, judge
+from src.studies.geometry import angle_to_top, class_task, kernel_alignment, numerical_rank
+from src.studies.lattice_laws import distributivity_gap, entailment_agreement
 from src.subspaces.closed_form import optimal_embeddings
 from src.subspaces.projectors import span_projectors
 from src.subspaces.propositions import conjunctions
@@ -39,7 +34,9 @@ BOUNDS: dict[str, float] = OmegaConf.to_container(CONFIG.bounds)  # type: ignore
 CLAIM = Claim("something holds", "a number", "[0]")
 
 
-def relation_claims(losses: list[str], sizes: list[int], embedding_dim: int) -> RelationClaims:
+def self_supervised_claims(
+    losses: list[str], sizes: list[int], embedding_dim: int
+) -> SelfSupervisedClaims:
     config = OmegaConf.create({"study": OmegaConf.to_container(CONFIG)})
     part = config.study.self_supervised
     part.classes = {"uneven": {"sizes": sizes, "embedding_dim": embedding_dim}}
@@ -47,13 +44,13 @@ def relation_claims(losses: list[str], sizes: list[int], embedding_dim: int) -> 
     part.graph.num, part.graph.embedding_dim = 12, 3
     part.byol.lr = 1.0  # for fewer samples
     part.seeds = [0]
-    claims: RelationClaims = instantiate(part)
+    claims: SelfSupervisedClaims = instantiate(part)
     return claims
 
 
-def label_claims(**values: object) -> LabelClaims:
+def supervised_claims(**values: object) -> SupervisedClaims:
     config = OmegaConf.create({"study": OmegaConf.to_container(CONFIG)})
-    claims: LabelClaims = instantiate(config.study.supervised, **values)
+    claims: SupervisedClaims = instantiate(config.study.supervised, **values)
     return claims
 
 
@@ -189,7 +186,7 @@ def test_relations_are_of_classes_and_random() -> None:
 
 
 def test_claims_about_relations_hold_at_optima_and_not_elsewhere() -> None:
-    claims = relation_claims(["spectral_contrastive", "simclr"], [2, 3, 4, 3], 6)
+    claims = self_supervised_claims(["spectral_contrastive", "simclr"], [2, 3, 4, 3], 6)
     descents = claims.descents()
     optima = {key: descend() for key, descend in descents.items()}
     rows = claims.rows(optima, BOUNDS)
@@ -210,7 +207,7 @@ def test_claims_about_relations_hold_at_optima_and_not_elsewhere() -> None:
 
 
 def test_closed_form_of_a_relation_is_accepted_and_its_double_is_not() -> None:
-    claims = relation_claims(["spectral_contrastive"], [2, 3, 4, 3], 6)
+    claims = self_supervised_claims(["spectral_contrastive"], [2, 3, 4, 3], 6)
     optima = {key: found(random_embeddings(16, 8)) for key in claims.descents()}
     for factor, expected in ((1, "holds"), (2, "does not hold")):
         for name, (relation, _, dim) in claims.settings.items():
@@ -224,7 +221,7 @@ def test_closed_form_of_a_relation_is_accepted_and_its_double_is_not() -> None:
 
 
 def test_vicreg_is_judged_by_its_ranks() -> None:
-    claims = relation_claims(["vicreg"], [2, 3, 4, 3], 6)
+    claims = self_supervised_claims(["vicreg"], [2, 3, 4, 3], 6)
     _, labels, _ = claims.settings["uneven"]
     assert labels is not None
     optima = {key: found(random_embeddings(16, 8)) for key in claims.descents()}
@@ -247,7 +244,7 @@ def test_vicreg_is_judged_by_its_ranks() -> None:
 def test_claims_about_labels_hold_for_minterms_and_not_for_too_many(
     coding: str, boolean: bool
 ) -> None:
-    claims = label_claims()
+    claims = supervised_claims()
     ((name, labels),) = [item for item in claims.labels.items() if f"digits: {coding}" in item[0]]
     claims.labels = {name: labels}
     generator = torch.Generator().manual_seed(0)
@@ -278,7 +275,7 @@ def test_claims_about_labels_hold_for_minterms_and_not_for_too_many(
 
 
 def test_descent_of_the_nuclear_norm_is_near_its_least_loss() -> None:
-    claims = label_claims(seeds=[0], nuclear={"lr": 0.5, "decay": 0.992, "iterations": 1200})
+    claims = supervised_claims(seeds=[0], nuclear={"lr": 0.5, "decay": 0.992, "iterations": 1200})
     (name,) = [name for name in claims.labels if "y0" in name]
     optimum = claims.descents()[name, claims.losses[0]]().optima[0]
     # 7.170243: check value of the theory for Y0, alpha 0.99, beta 0.7

@@ -11,17 +11,16 @@ from torch import nn
 from src.data.mnist import FILES, FashionMnist, read_idx
 from src.losses.nuclear import NuclearNormLoss
 from src.readouts.subspaces import MintermSubspaces
-from src.studies.incremental import (
+from src.studies.incremental.learner import (
     Learner,
-    Memory,
     Samples,
     accuracies,
     build_learner,
     evaluate,
-    freeze_trunk,
-    load,
-    split_embeddings,
 )
+from src.studies.incremental.memory import Memory, freeze_trunk
+from src.studies.incremental.methods import split_embeddings
+from src.studies.incremental.study import load
 
 
 def samples(classes: list[int], seed: int, features: int = 7, num_classes: int = 4) -> Samples:

@@ -1,4 +1,4 @@
-"""What is said of optima of supervised losses under labels Y, as they are or as minterms.
+"""Optima of supervised losses under labels Y, as they are or as minterms, and claims about them.
 
 References:
     [0] Moreira et al., Learning Visual-Semantic Subspace Representations, AISTATS 2025,
@@ -21,16 +21,11 @@ from src.losses.nuclear import nuclear_norm_loss
 from src.losses.ole import ole_loss
 from src.readouts.subspaces import MintermSubspaces
 from src.reports.tables import Row
-from src.studies.descent import gradient_descent, quasi_newton, random_start
-from src.studies.measures import (
-    angle_to_span,
-    cosines,
-    distributivity_gap,
-    entailment_agreement,
-    kernel_alignment,
-)
+from src.studies.claims.verdicts import Claim, Found, converged, converged_to, judge
+from src.studies.descent import Optimum, gradient_descent, quasi_newton, random_start
+from src.studies.geometry import angle_to_span, cosines, kernel_alignment
+from src.studies.lattice_laws import distributivity_gap, entailment_agreement
 from src.studies.synthetic import label_matrix
-from src.studies.verdicts import Claim, Found, converged, converged_to, judge
 from src.subspaces.closed_form import optimal_loss, optimal_singular_values
 from src.subspaces.lattice import complement
 from src.subspaces.minterms import distinct_minterms, find_minterms
@@ -63,16 +58,16 @@ class Labels(NamedTuple):
     names: Sequence[str]  # of the literals, (C,)
 
 
-class LabelClaims:
+class SupervisedClaims:
     """Optima of supervised losses, and claims about them.
 
     Args:
-        seeds: Of the initial embeddings.
+        seeds: Seeds of the initial embeddings.
         embedding_dim: D.
-        labels: For each name the samples of its `literals`, and how often each `repeats`.
+        labels: Arguments of `code_labels` for each name.
         weights: Pairs of alpha and beta of the nuclear norm; the lattice is that of the first.
         nuclear, ole: `lr`, `decay` and `iterations` of their descents.
-        iterations: At most, of the quasi-Newton descent of MMCR.
+        iterations: The most that the quasi-Newton descent of MMCR takes.
     """
 
     def __init__(
@@ -89,7 +84,7 @@ class LabelClaims:
         self.embedding_dim = embedding_dim
         self.labels = {}
         for name, values in labels.items():
-            for about, coded in code(**values).items():
+            for about, coded in code_labels(**values).items():
                 self.labels[f"{name}: {about}"] = coded
         self.weights = {f"nuclear {alpha:g}, {beta:g}": (alpha, beta) for alpha, beta in weights}
         self.losses = (*self.weights, MMCR, OLE)
@@ -98,7 +93,7 @@ class LabelClaims:
         self.iterations = iterations
 
     def descents(self) -> dict[Key, Callable[[], Found]]:
-        """What finds the optima of labels under a loss."""
+        """Jobs that find the optima of each kind of labels under each loss."""
         return {
             (name, loss): partial(self._descend, name, loss)
             for name, loss in product(self.labels, self.losses)
@@ -118,35 +113,25 @@ class LabelClaims:
 
     def _descend(self, name: str, loss: str) -> Found:
         labels = self.labels[name].values
-        starts = [
-            random_start(len(labels), self.embedding_dim, seed, INITIAL_SCALE)
+        optima = [
+            self._descend_from(
+                random_start(len(labels), self.embedding_dim, seed, INITIAL_SCALE), labels, loss
+            )
             for seed in self.seeds
         ]
+        if loss in self.weights:
+            return converged_to(optima, optimal_loss(labels, *self.weights[loss]))
+        return converged(optima)
+
+    def _descend_from(self, start: Tensor, labels: Tensor, loss: str) -> Optimum:
         if loss == MMCR:
-            return converged(
-                [
-                    quasi_newton(lambda free: mmcr_loss(free, labels), start, self.iterations)
-                    for start in starts
-                ]
-            )
+            return quasi_newton(lambda free: mmcr_loss(free, labels), start, self.iterations)
         if loss == OLE:
-            return converged(
-                [
-                    gradient_descent(lambda free: ole_loss(free, labels), start, SGD, **self.ole)
-                    for start in starts
-                ]
-            )
-        alpha, beta = self.weights[loss]
-        optima = [
-            gradient_descent(
-                lambda free: nuclear_norm_loss(free, labels, alpha, beta),
-                start,
-                SGD,
-                **self.nuclear,
-            )
-            for start in starts
-        ]
-        return converged_to(optima, optimal_loss(labels, alpha, beta))
+            return gradient_descent(lambda free: ole_loss(free, labels), start, SGD, **self.ole)
+        weights = self.weights[loss]
+        return gradient_descent(
+            lambda free: nuclear_norm_loss(free, labels, *weights), start, SGD, **self.nuclear
+        )
 
     def _optimum(
         self, name: str, loss: str, found: Found, bounds: Mapping[str, float]
@@ -175,7 +160,7 @@ class LabelClaims:
         propositions = conjunctions(names, 2)
 
         def measure(of: Callable[[Tensor, Tensor, Tensor], float]) -> list[float]:
-            """Of literals (C, D, D), the whole space (D, D) and the minterms (M, C)."""
+            # It takes literals (C, D, D), the whole space (D, D) and the minterms (M, C).
             values = []
             for optimum in found.optima:
                 fitted = fit_minterms(optimum.embeddings, literals)
@@ -209,14 +194,14 @@ class LabelClaims:
         )
 
 
-def code(
+def code_labels(
     literals: Mapping[str, Sequence[int]], repeats: int, codings: Sequence[str]
 ) -> dict[str, Labels]:
     """Labels of samples in each coding, with the rank and the number of minterms as their name.
 
     Args:
         literals: The samples of each literal.
-        repeats: How often each sample occurs.
+        repeats: Number of copies of each sample.
         codings: `literals`, as they are, or `minterms`, indicators of their conjunctions.
     """
     rows = label_matrix(list(literals.values())).repeat_interleave(repeats, dim=0)
@@ -231,7 +216,7 @@ def code(
 
 
 def minterm_indicators(literals: Tensor) -> Tensor:
-    """Which of the minterms in literals (N, C) each sample has: (N, M)."""
+    """Indicators of the minterms in literals (N, C): (N, M)."""
     return one_hot(find_minterms(literals, distinct_minterms(literals))).double()
 
 

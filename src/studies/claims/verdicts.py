@@ -30,21 +30,21 @@ COLUMNS = {
 
 
 class Found(NamedTuple):
-    """Optima by ascending loss, and how well they have converged, in words."""
+    """The optima that descents found, and how well they have converged."""
 
-    optima: Sequence[Optimum]
-    convergence: str
+    optima: Sequence[Optimum]  # by ascending loss
+    convergence: str  # in words
 
     def measure(self, of: Callable[[Tensor], float]) -> list[float]:
-        """A number for the embeddings (N, D) of each start."""
+        """Measure the embeddings (N, D) of each start."""
         return [of(optimum.embeddings) for optimum in self.optima]
 
 
 class Claim(NamedTuple):
-    """What is said of the optima of a loss, and where it is said."""
+    """A statement about the optima of a loss, and the reference that makes it."""
 
     text: str
-    measure: str
+    measure: str  # the name of the number that is held against a bound
     reference: str
 
 
@@ -60,11 +60,13 @@ def judge(
     """A row of the table: the worst of the measured numbers, and whether it is within the bound.
 
     Args:
-        claim: What is said.
-        loss, setting, convergence: Of what.
+        claim: The claim.
+        loss: The name of the loss.
+        setting: The relation or the labels, in words.
+        convergence: See `Found`.
         measured: One number for each start.
         comparison: "=", "≤" or ">": how every number has to compare with the bound.
-        bound: What they are held against.
+        bound: The number that they are held against.
     """
     holds = all(COMPARISONS[comparison](value, bound) for value in measured)
     signs = {"=": lambda value: abs(value - bound), "≤": float, ">": operator.neg}
@@ -82,8 +84,8 @@ def judge(
 
 
 def converged(optima: Sequence[Optimum]) -> Found:
-    """The best of several optima, by how small the gradient is or, at a kink, how their losses
-    spread."""
+    """The best of several optima; convergence is the norm of the gradient or, at a kink, the spread
+    of losses."""
     best = _best(optima)
     gradient = max(optimum.gradient for optimum in best)
     kink = f"kink, losses within {best[-1].loss - best[0].loss:.0e}"
@@ -92,13 +94,13 @@ def converged(optima: Sequence[Optimum]) -> Found:
 
 
 def converged_to(optima: Sequence[Optimum], least: float) -> Found:
-    """The best of several optima of a loss whose least value is known."""
+    """The best of several optima of a loss whose least value is known, and the gap to it."""
     best = _best(optima)
     gap = best[-1].loss - least
     return Found(best, f"loss {gap:.0e} above least; {len(best)} of {len(optima)} starts")
 
 
 def _best(optima: Sequence[Optimum]) -> list[Optimum]:
-    """By ascending loss, without local minima that are worse by more than `NEAR`."""
+    """Optima by ascending loss, without local minima that are worse by more than `NEAR`."""
     ordered = sorted(optima, key=lambda optimum: optimum.loss)
     return [optimum for optimum in ordered if optimum.loss <= ordered[0].loss + NEAR]

@@ -1,4 +1,4 @@
-"""What theory says of optima over free embeddings, each claim held against a measured number."""
+"""Claims of theory about optima over free embeddings, each held against a measured number."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from rich.progress import track
 
 from src.reports.figures import MEASURED, THEORY
 from src.reports.tables import Table
-from src.studies.label_claims import LabelClaims
-from src.studies.measures import cosines
-from src.studies.relation_claims import RelationClaims
-from src.studies.verdicts import COLUMNS, NEAR, Found
+from src.studies.claims.self_supervised import SelfSupervisedClaims
+from src.studies.claims.supervised import SupervisedClaims
+from src.studies.claims.verdicts import COLUMNS, NEAR, Found
+from src.studies.geometry import cosines
 
 DRAWN_RELATIONS = ("uneven", "random_graph")
 
@@ -21,16 +21,16 @@ def run(
     seeds: Sequence[int],
     bounds: Mapping[str, float],
     remarks: str,
-    self_supervised: RelationClaims,
-    supervised: LabelClaims,
+    self_supervised: SelfSupervisedClaims,
+    supervised: SupervisedClaims,
 ) -> Table:
     """Find all optima, judge the claims about them and draw `figure.png`.
 
     Args:
-        folder: For the figure.
-        seeds: Of the initial embeddings.
-        bounds: What measured numbers are held against, by name.
-        remarks: Written below the table.
+        folder: The folder that the figure is written into.
+        seeds: Seeds of the initial embeddings.
+        bounds: Bounds that measured numbers are held against, by name.
+        remarks: Text below the table.
         self_supervised, supervised: The claims.
     """
     jobs = self_supervised.descents() | supervised.descents()
@@ -46,8 +46,8 @@ def run(
 
 
 def figure(
-    self_supervised: RelationClaims,
-    supervised: LabelClaims,
+    self_supervised: SelfSupervisedClaims,
+    supervised: SupervisedClaims,
     found: Mapping[tuple[str, str], Found],
 ) -> Figure:
     """Spectra of embeddings and of their relation, and cosines of embeddings under labels."""
@@ -59,7 +59,7 @@ def figure(
 
 
 def _draw_spectra(
-    drawing: SubFigure, claims: RelationClaims, found: Mapping[tuple[str, str], Found]
+    drawing: SubFigure, claims: SelfSupervisedClaims, found: Mapping[tuple[str, str], Found]
 ) -> None:
     losses = claims.embedding_losses
     grid = drawing.subplots(len(DRAWN_RELATIONS), len(losses), sharey=True, squeeze=False)
@@ -78,7 +78,7 @@ def _draw_spectra(
 
 
 def _draw_cosines(
-    drawing: SubFigure, claims: LabelClaims, found: Mapping[tuple[str, str], Found]
+    drawing: SubFigure, claims: SupervisedClaims, found: Mapping[tuple[str, str], Found]
 ) -> None:
     grid = drawing.subplots(len(claims.labels), 1 + len(claims.losses), squeeze=False)
     for axes, (name, labels) in zip(grid, claims.labels.items(), strict=True):

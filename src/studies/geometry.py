@@ -1,17 +1,12 @@
-"""What claims about embeddings are measured by."""
+"""Geometry of embeddings: ranks, angles, cosines, and the fit of a linear map to classes."""
 
-from collections.abc import Sequence
-from itertools import permutations
 from math import degrees
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from src.subspaces.lattice import entails, join, meet, proposition_projector
-from src.subspaces.propositions import Proposition
-
-TIE = 1e-9  # eigenvalues closer than this are one
+TIE = 1e-9  # eigenvalues closer than this count as equal
 
 
 def numerical_rank(embeddings: Tensor, threshold: float) -> int:
@@ -24,13 +19,13 @@ def angle_to_top(embeddings: Tensor, matrix: Tensor, threshold: float) -> float:
     """Largest angle between the span of embeddings and the top eigenvectors of a matrix.
 
     Their r left singular vectors, with r the numerical rank, are held against the eigenvectors of
-    the r largest eigenvalues. Of eigenvalues equal to the last of them all eigenvectors count: any
+    the r largest eigenvalues. All eigenvectors of eigenvalues equal to the last of these count: any
     subspace of theirs is as much on top.
 
     Args:
         embeddings: (N, D).
         matrix: (N, N), symmetric.
-        threshold: Of `numerical_rank`.
+        threshold: See `numerical_rank`.
 
     Returns:
         Degrees, 0 to 90.
@@ -56,12 +51,12 @@ def angle_to_span(basis: Tensor, span: Tensor) -> float:
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
-    """||found - expected|| / ||expected||, in the Frobenius norm."""
+    """The error ||found - expected|| / ||expected|| in the Frobenius norm."""
     return float((found - expected).norm() / expected.norm())
 
 
 def class_task(embeddings: Tensor, labels: Tensor) -> tuple[float, float]:
-    """How well the least-squares map from embeddings to one-hot classes, with a bias, does.
+    """Accuracy and residual of the least-squares map from embeddings to classes, with a bias.
 
     Args:
         embeddings: (N, D).
@@ -91,32 +86,3 @@ def cosines(embeddings: Tensor) -> Tensor:
     """Cosines between embeddings (N, D): (N, N)."""
     unit = normalize(embeddings, dim=1)
     return unit @ unit.T
-
-
-def distributivity_gap(literals: Tensor) -> float:
-    """Largest ||P meet (Q join R) - (P meet Q) join (P meet R)||_F over triples of projectors.
-
-    Args:
-        literals: (P, D, D).
-    """
-    triples = torch.tensor([p for p in permutations(range(len(literals)), 3) if p[1] < p[2]])
-    first, second, third = literals[triples.T]
-    gap = meet(first, join(second, third)) - join(meet(first, second), meet(first, third))
-    return float(torch.linalg.matrix_norm(gap).max())
-
-
-def entailment_agreement(
-    propositions: Sequence[Proposition], literals: Tensor, unit: Tensor, minterms: Tensor
-) -> float:
-    """Share of ordered pairs of propositions for which subspaces entail as truth does.
-
-    Args:
-        propositions: Over C literals.
-        literals: (C, D, D), projectors.
-        unit: (D, D), the span of all minterms.
-        minterms: (M, C), bool: one proposition truly entails another where it does for each.
-    """
-    spaces = torch.stack([proposition_projector(query, literals, unit) for query in propositions])
-    truth = torch.stack([query.holds(minterms) for query in propositions])
-    implied = (~truth.unsqueeze(1) | truth).all(dim=2)
-    return float((entails(spaces.unsqueeze(1), spaces) == implied).double().mean())
