@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
@@ -26,7 +26,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from src.data.digits import Digits
-from src.explore import Model, search
+from src.search.answers import load_models
+from src.search.page import search
 from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent
@@ -341,15 +342,17 @@ def test_models_of_other_literals_are_refused(trained_run: Run, tmp_path: Path) 
 
 def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Path) -> None:
     other = train(tmp_path / "other", "dataset.split_seed=1", "trainer.max_epochs=1", "logger=none")
-    settings: dict[str, Any] = {
-        "data_dir": None,
-        "device": "cpu",
-        "top_k": 3,
-        "cache_dir": "",
-        "galleries": [],
-    }
-    config = DictConfig(settings)
-    models = [Model(str(run.checkpoint), config) for run in (trained_run, other)]
+    config = DictConfig(
+        {
+            "ckpt_path": str(trained_run.checkpoint),
+            "beside": str(other.checkpoint),
+            "data_dir": None,
+            "device": "cpu",
+            "top_k": 3,
+            "cache_dir": "",
+        }
+    )
+    models = load_models(config, ["test"], [])
     _, first, second, detail, _ = search(models, "test split", "even")
     assert "3 of 3 answer" in first
     assert "holds other images" in second
