@@ -38,7 +38,7 @@ BCE = (
     "module.label_coding=literals",
 )
 TOP_K = 12
-ODD_NAME = '"><i>&amp;.png'
+ODD_NAMES = ('"><i>&amp;.png', "<script>alert(1).png", "<img src=x onerror=alert(1)>.png")
 TEST_SPLIT = Digits(split_seed=0).splits["test"]
 
 
@@ -56,7 +56,8 @@ def site(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     gallery = folder / "my scans"
     gallery.mkdir()
     for number, image in enumerate(TEST_SPLIT.images[:30]):
-        Image.fromarray(image[0].numpy()).save(gallery / (f"{number}.png" if number else ODD_NAME))
+        name = ODD_NAMES[number] if number < len(ODD_NAMES) else f"{number}.png"
+        Image.fromarray(image[0].numpy()).save(gallery / name)
     beside = train(folder / "bce", "logger=none", *BCE)
     command = [
         *(sys.executable, "-m", "src.explore", "port=0", f"top_k={TOP_K}"),
@@ -236,10 +237,23 @@ def test_a_folder_is_searched(visit: Visit, site: Site) -> None:
     visit.ask("prime & ~even")
     truth, positions = answers("prime & ~even"), []
     for card in visit.cards(0)[:5]:
-        stem = Path(card.get_attribute("title") or "").stem
-        positions.append(int(stem) if stem.isdecimal() else 0)
+        path = Path(card.get_attribute("title") or "")
+        odd = path.name in ODD_NAMES
+        positions.append(ODD_NAMES.index(path.name) if odd else int(path.stem))
     assert all(truth[position] for position in positions)
-    assert not visit.all("i:not(.bar i)")
+
+
+def test_names_of_files_are_text(visit: Visit) -> None:
+    for name, labels in zip(ODD_NAMES, TEST_SPLIT.labels, strict=False):
+        signs = zip(Digits.literals, labels.tolist(), strict=True)
+        visit.ask(" & ".join(literal if holds else f"~{literal}" for literal, holds in signs))
+        titles = [card.get_attribute("title") or "" for card in visit.cards(0)]
+        (shown,) = (place for place, title in enumerate(titles) if Path(title).name == name)
+        visit.browser.execute_script("arguments[0].click()", visit.cards(0)[shown])
+        visit.wait_for(lambda name=name: name in visit.all("#detail")[0].text)
+        parts = ".model, .card, .rows, .detail"
+        assert len(visit.all(f":is({parts}) :is(.pixels, .caption, td)")) > 3 * TOP_K
+        assert not visit.all(f":is({parts}) :is(script, img:not(.pixels), i:not(.bar i))")
 
 
 def test_nothing_leaves_the_machine(visit: Visit, site: Site) -> None:
