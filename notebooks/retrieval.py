@@ -45,7 +45,8 @@ from src.metrics.retrieval import average_precision, evaluate_retrieval, top_k
 from src.modules.subspace import TOP_K, SubspaceModule
 from src.reports.figures import coherence_figure, reliability_figure, retrieval_figure
 from src.runs.load import load_checkpoint
-from src.search.images import Images, open_split, read_query
+from src.search.answers import read_query
+from src.search.images import Images, open_split
 from src.subspaces.minterms import minterm_name
 from src.subspaces.propositions import Proposition
 

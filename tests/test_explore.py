@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
@@ -26,7 +26,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from src.data.digits import Digits
-from src.explore import Model, search
+from src.search.answers import load_models
+from src.search.page import search
 from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +38,7 @@ BCE = (
     "module.label_coding=literals",
 )
 TOP_K = 12
-ODD_NAME = '"><i>&amp;.png'
+ODD_NAMES = ('"><i>&amp;.png', "<script>alert(1).png", "<img src=x onerror=alert(1)>.png")
 TEST_SPLIT = Digits(split_seed=0).splits["test"]
 
 
@@ -55,7 +56,8 @@ def site(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     gallery = folder / "my scans"
     gallery.mkdir()
     for number, image in enumerate(TEST_SPLIT.images[:30]):
-        Image.fromarray(image[0].numpy()).save(gallery / (f"{number}.png" if number else ODD_NAME))
+        name = ODD_NAMES[number] if number < len(ODD_NAMES) else f"{number}.png"
+        Image.fromarray(image[0].numpy()).save(gallery / name)
     beside = train(folder / "bce", "logger=none", *BCE)
     command = [
         *(sys.executable, "-m", "src.explore", "port=0", f"top_k={TOP_K}"),
@@ -235,10 +237,23 @@ def test_a_folder_is_searched(visit: Visit, site: Site) -> None:
     visit.ask("prime & ~even")
     truth, positions = answers("prime & ~even"), []
     for card in visit.cards(0)[:5]:
-        stem = Path(card.get_attribute("title") or "").stem
-        positions.append(int(stem) if stem.isdecimal() else 0)
+        path = Path(card.get_attribute("title") or "")
+        odd = path.name in ODD_NAMES
+        positions.append(ODD_NAMES.index(path.name) if odd else int(path.stem))
     assert all(truth[position] for position in positions)
-    assert not visit.all("i:not(.bar i)")
+
+
+def test_names_of_files_are_text(visit: Visit) -> None:
+    for name, labels in zip(ODD_NAMES, TEST_SPLIT.labels, strict=False):
+        signs = zip(Digits.literals, labels.tolist(), strict=True)
+        visit.ask(" & ".join(literal if holds else f"~{literal}" for literal, holds in signs))
+        titles = [card.get_attribute("title") or "" for card in visit.cards(0)]
+        (shown,) = (place for place, title in enumerate(titles) if Path(title).name == name)
+        visit.browser.execute_script("arguments[0].click()", visit.cards(0)[shown])
+        visit.wait_for(lambda name=name: name in visit.all("#detail")[0].text)
+        parts = ".model, .card, .rows, .detail"
+        assert len(visit.all(f":is({parts}) :is(.pixels, .caption, td)")) > 3 * TOP_K
+        assert not visit.all(f":is({parts}) :is(script, img:not(.pixels), i:not(.bar i))")
 
 
 def test_nothing_leaves_the_machine(visit: Visit, site: Site) -> None:
@@ -341,15 +356,17 @@ def test_models_of_other_literals_are_refused(trained_run: Run, tmp_path: Path) 
 
 def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Path) -> None:
     other = train(tmp_path / "other", "dataset.split_seed=1", "trainer.max_epochs=1", "logger=none")
-    settings: dict[str, Any] = {
-        "data_dir": None,
-        "device": "cpu",
-        "top_k": 3,
-        "cache_dir": "",
-        "galleries": [],
-    }
-    config = DictConfig(settings)
-    models = [Model(str(run.checkpoint), config) for run in (trained_run, other)]
+    config = DictConfig(
+        {
+            "ckpt_path": str(trained_run.checkpoint),
+            "beside": str(other.checkpoint),
+            "data_dir": None,
+            "device": "cpu",
+            "top_k": 3,
+            "cache_dir": "",
+        }
+    )
+    models = load_models(config, ["test"], [])
     _, first, second, detail, _ = search(models, "test split", "even")
     assert "3 of 3 answer" in first
     assert "holds other images" in second

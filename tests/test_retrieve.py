@@ -1,6 +1,9 @@
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,3 +124,40 @@ def test_help_explains_queries(capsys: pytest.CaptureFixture[str]) -> None:
     output = capsys.readouterr().out
     assert "(not)" in output
     assert "ckpt_path" in output
+
+
+ASK = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+from src.retrieve import main
+main()
+"""
+UNUSED = {"fastapi", "gradio", "kornia", "optuna", "tensorboard", "timm", "uvicorn", "wandb"}
+# pytorch_lightning imports most of these, so that a query cannot do without.
+SLOW = {"matplotlib", "pandas", "pytorch_lightning", "scipy", "sklearn", "torchmetrics"}
+SLOW |= {"torchvision", "transformers"}
+
+
+def loaded(*arguments: str) -> set[str]:
+    """The modules that a command loads in a process of its own."""
+    command = [sys.executable, "-c", ASK, *arguments]
+    root = Path(__file__).parent.parent
+    result = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stderr.split())
+
+
+def test_a_query_loads_what_it_uses(trained_run: Run, tmp_path: Path) -> None:
+    checkpoint = f"ckpt_path={trained_run.checkpoint}"
+    modules = loaded(checkpoint, "query=even & ~prime", f"hydra.run.dir={tmp_path / 'out'}")
+    assert "src.search.answers" in modules
+    assert not modules & UNUSED
+    assert (tmp_path / "out" / "retrieval.png").exists()
+
+
+def test_help_waits_for_nothing_slow() -> None:
+    modules = loaded("--help")
+    assert "src.retrieve" in modules
+    assert not modules & (UNUSED | SLOW)
