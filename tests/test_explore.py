@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -243,6 +244,10 @@ def test_a_folder_is_searched(visit: Visit, site: Site) -> None:
     assert all(truth[position] for position in positions)
 
 
+def _shows(visit: Visit, name: str) -> bool:
+    return name in visit.all("#detail")[0].text
+
+
 def test_names_of_files_are_text(visit: Visit) -> None:
     for name, labels in zip(ODD_NAMES, TEST_SPLIT.labels, strict=False):
         signs = zip(Digits.literals, labels.tolist(), strict=True)
@@ -250,7 +255,7 @@ def test_names_of_files_are_text(visit: Visit) -> None:
         titles = [card.get_attribute("title") or "" for card in visit.cards(0)]
         (shown,) = (place for place, title in enumerate(titles) if Path(title).name == name)
         visit.browser.execute_script("arguments[0].click()", visit.cards(0)[shown])
-        visit.wait_for(lambda name=name: name in visit.all("#detail")[0].text)
+        visit.wait_for(partial(_shows, visit, name))
         parts = ".model, .card, .rows, .detail"
         assert len(visit.all(f":is({parts}) :is(.pixels, .caption, td)")) > 3 * TOP_K
         assert not visit.all(f":is({parts}) :is(script, img:not(.pixels), i:not(.bar i))")
