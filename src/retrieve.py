@@ -17,7 +17,7 @@ from src.config.command import check_device, command
 from src.data.gallery import Gallery
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
-from src.reports.figures import retrieval_figure
+from src.reports.figures.retrieval import retrieval_figure
 from src.runs.load import load_checkpoint
 from src.search.images import (
     Images,

@@ -46,8 +46,8 @@ def test_what_every_table_runs_composes(name: str, scale: str, tmp_path: Path) -
         return
     sweeps = sweeps_of(experiment, tmp_path, name)
     assert sweeps
-    keys = [job.folder for sweep in sweeps for job in sweep.jobs]
-    assert len(set(keys)) == len(keys)
+    jobs = [(sweep.folder, *sorted(chosen)) for sweep in sweeps for chosen in sweep.choices]
+    assert len(set(jobs)) == len(jobs)
     parse = OverridesParser.create().parse_overrides
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         for sweep in sweeps:
@@ -171,14 +171,16 @@ def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
     experiment = load_experiment("classification", "cpu", {})
     sweeps = sweeps_of(experiment, tmp_path, "classification")
     for sweep in sweeps:
-        for number, job in enumerate(sweep.jobs):
-            job.folder.mkdir(parents=True)
+        for number, chosen in enumerate(sweep.choices):
+            folder = sweep.folder / str(number)
+            (folder / ".hydra").mkdir(parents=True)
+            (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(["x=1", *chosen]))
             numbers = dict.fromkeys(("run/test_images", "run/seed", "run/epochs"), 1)
             metrics = {"test/minterm_accuracy": 0.9 + number / 100, **numbers}
             names = ("data", "protocol", "commit", "hardware", "python")
             versions = json.loads((ROOT / "results/digits_subspace/metrics.json").read_text())
             record = versions | {f"run/{name}": name for name in names} | metrics
-            (job.folder / "metrics.json").write_text(json.dumps(record))
+            (folder / "metrics.json").write_text(json.dumps(record))
     table, where = tabulate(experiment, sweeps)
     assert where["run/commit"] == "commit"
     shown = {(row["sweep"], row["setting"]): row for row in table.rows}

@@ -17,7 +17,8 @@ from src.metrics.evaluation import Evaluation, QueryResult, Ranking
 from src.metrics.retrieval import TOP_K
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
-from src.reports.figures import coherence_figure, reliability_figure, retrieval_figure
+from src.reports.figures.retrieval import retrieval_figure
+from src.reports.figures.spectra import coherence_figure, reliability_figure
 
 
 class Report(Callback):

@@ -23,7 +23,7 @@ from src.losses.nuclear import (
 )
 from src.metrics.spectral import Spectrum, compare_spectrum
 from src.modules.subspace import SubspaceModule
-from src.reports.figures import spectrum_figure
+from src.reports.figures.spectra import spectrum_figure
 from src.subspaces.closed_form import optimal_loss
 from src.subspaces.minterms import find_minterms
 

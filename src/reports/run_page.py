@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from src.config.groups import PARTS
 from src.metrics.evaluation import QueryResult
+from src.metrics.names import main_columns, retrieval_scores
 from src.metrics.retrieval import TOP_K
 from src.reports import pages
-from src.reports.measures import main_columns, retrieval_scores
 
 SHOWN_QUERIES = 6
 PICTURES = {
@@ -106,7 +106,7 @@ def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
         f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): "
         f"{', '.join(counts)}. The first score is the one that the run was asked for."
     )
-    table = pages.Table([*columns, "P@10 negated"], by_score)
+    table = pages.PageTable([*columns, "P@10 negated"], by_score)
     return [pages.Facts(facts), table, pages.Text(note)]
 
 
@@ -116,9 +116,9 @@ def _queries(rows: Sequence[QueryResult]) -> list[pages.Section]:
     # Of equals the rarer is the harder.
     counted.sort(key=lambda row: (-row.average_precision, row.positives))
     return [
-        pages.Table(columns, counted[: -SHOWN_QUERIES - 1 : -1], "The worst"),
-        pages.Table(columns, counted[:SHOWN_QUERIES], "The best"),
-        pages.Table(columns, rows, folded=f"All {len(rows):,} queries, as asked"),
+        pages.PageTable(columns, counted[: -SHOWN_QUERIES - 1 : -1], "The worst"),
+        pages.PageTable(columns, counted[:SHOWN_QUERIES], "The best"),
+        pages.PageTable(columns, rows, folded=f"All {len(rows):,} queries, as asked"),
     ]
 
 
@@ -142,8 +142,8 @@ def _conditions(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[p
     parts = [(name, _describe(config[name])) for name in PARTS]
     yaml = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
     return [
-        pages.Table((), [(name, value) for name, value in conditions.items() if value]),
-        pages.Table((), parts),
+        pages.PageTable((), [(name, value) for name, value in conditions.items() if value]),
+        pages.PageTable((), parts),
         pages.Listing("The whole config", yaml),
     ]
 

@@ -50,8 +50,8 @@ from src.encoders.convnet import ConvNet
 from src.losses.nuclear import NuclearNormLoss
 from src.optimizers import OptimizerFactory
 from src.readouts.subspaces import MintermSubspaces
-from src.reports.figures import THEORY
-from src.reports.tables import Row, Table
+from src.reports.figures.colors import THEORY
+from src.reports.tables import ResultTable, Row
 from src.subspaces.projectors import span_projectors
 
 EVAL_BATCH_SIZE = 128  # faster than larger ones on a CPU
@@ -201,7 +201,7 @@ def run(
     batch_size: int,
     seeds: Sequence[int],
     device: Literal["cpu", "cuda"],
-) -> Table:
+) -> ResultTable:
     """Train both phases by every method, draw `figure.png` and compare accuracies.
 
     Args:
@@ -268,7 +268,7 @@ def run(
         f"others and none of the old. ConvNet, batches of {batch_size}; nuclear norm with D = "
         f"{embedding_dim}, alpha {loss.alpha}, beta {loss.beta}."
     )
-    return Table(COLUMNS, rows, conditions)
+    return ResultTable(COLUMNS, rows, conditions)
 
 
 def load(image_set: ImageSet, split: str, old_classes: int, images_per_class: int | None) -> Data:
