@@ -5,7 +5,7 @@ parts: `retrieval/map_negated` is the mean average precision (`map`) of queries 
 score that a run was asked for, `retrieval_projector/map_negated` the same by another score.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 MINTERM_ACCURACY = "minterm_accuracy"
@@ -14,6 +14,7 @@ LITERAL_AUPRC = "literal_auprc"
 
 RETRIEVAL = "retrieval"
 SUBSPACES = "subspaces"  # what the subspaces answer where a run has another readout
+SUBSPACES_ACCURACY = f"{SUBSPACES}/{MINTERM_ACCURACY}"
 MAP, PRECISION = "map", "precision_at_10"
 QUERIES, SKIPPED = "queries", "queries_skipped"
 POSITIVE, NEGATED, DEPTH = "positive", "negated", "depth_"  # groups of queries; DEPTH and a number
@@ -81,7 +82,7 @@ def singular_value_name(index: int, optimal: bool = False) -> str:
 MAIN_HEADINGS = {
     MINTERM_ACCURACY: "minterm accuracy",
     CALIBRATED_ACCURACY: "calibrated accuracy",
-    f"{SUBSPACES}/{MINTERM_ACCURACY}": "accuracy by subspaces",
+    SUBSPACES_ACCURACY: "accuracy by subspaces",
     LITERAL_AUPRC: "literal AUPRC",
     LINEAR_ACCURACY: "linear probe",
     KNN_ACCURACY: "kNN",
@@ -106,14 +107,29 @@ def main_columns(stage: str) -> dict[str, str]:
     return {f"{stage}/{name}": heading for name, heading in MAIN_HEADINGS.items()}
 
 
-def retrieval_scores(metrics: Mapping[str, Any], stage: str) -> dict[str, str]:
-    """The scores that a run was tested with, each with what the keys of its retrieval start with.
+def retrieval_sources(metrics: Mapping[str, Any], stage: str) -> dict[str, str]:
+    """The scores that a run was tested with, the one that it was asked for first.
 
-    The score that the run was asked for comes first.
+    Args:
+        metrics: The metrics of the run, with its own keys.
+        stage: The stage to look at.
+
+    Returns:
+        The `source` of each score, by its name.
     """
     start = f"{stage}/{score_source('')}"
-    return {metrics["run/score"]: f"{stage}/{RETRIEVAL}/"} | {
-        key.removeprefix(start).partition("/")[0]: f"{key.rpartition('/')[0]}/"
-        for key in metrics
-        if key.startswith(start)
-    }
+    others = (key.removeprefix(start).partition("/")[0] for key in metrics if key.startswith(start))
+    return {metrics["run/score"]: RETRIEVAL} | {kind: score_source(kind) for kind in others}
+
+
+def query_groups(keys: Iterable[str], stage: str) -> dict[str, str]:
+    """The groups of queries that runs were asked, with what headings call them.
+
+    Args:
+        keys: The keys of the metrics of all runs.
+        stage: The stage to look at.
+    """
+    prefix = f"{stage}/{retrieval_name(QUERIES, DEPTH)}"
+    depths = {int(key.removeprefix(prefix)) for key in keys if key.startswith(prefix)}
+    groups = [POSITIVE, NEGATED, *(f"{DEPTH}{depth}" for depth in sorted(depths))]
+    return {group: group.replace("_", " ") for group in groups}

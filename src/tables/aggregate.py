@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from src.metrics.names import (
-    DEPTH,
-    NEGATED,
-    POSITIVE,
     QUERIES,
     RETRIEVAL,
     SKIPPED,
+    query_groups,
     retrieval_name,
-    retrieval_scores,
+    retrieval_sources,
 )
 from src.metrics.retrieval import TOP_K
 from src.reports.provenance import provenance
@@ -63,13 +61,12 @@ class Group(NamedTuple):
         number = {"n": str(len(self.runs))}
         if not self.runs:
             return [number]
-        asked = f"test/{RETRIEVAL}/"
-        scores = retrieval_scores(self.runs[0], "test") if by_score else {"": asked}
+        sources = retrieval_sources(self.runs[0], "test") if by_score else {"": RETRIEVAL}
         rows = []
-        for score, prefix in scores.items():
+        for score, source in sources.items():
             row: Row = number | ({"score": score} if by_score else {})
             for key in columns:
-                measured = measurements(self.runs, key.replace(asked, prefix))
+                measured = measurements(self.runs, key.replace(f"/{RETRIEVAL}/", f"/{source}/"))
                 row[key] = Estimate.of(measured) if measured else ""
             rows.append(row)
         return rows
@@ -114,13 +111,9 @@ def measurements(runs: Results, key: str) -> list[float]:
     return [run[key] for run in runs if run.get(key) is not None]
 
 
-def query_groups(runs: Results) -> dict[str, str]:
-    """The groups of queries that runs were asked, by their names in keys and in headings."""
-    prefix = f"test/{retrieval_name(QUERIES, DEPTH)}"
-    found = {key for run in runs for key in run if key.startswith(prefix)}
-    depths = sorted(int(key.removeprefix(prefix)) for key in found)
-    groups = [POSITIVE, NEGATED, *(f"{DEPTH}{depth}" for depth in depths)]
-    return {group: group.replace("_", " ") for group in groups}
+def groups_asked(runs: Results) -> dict[str, str]:
+    """The `query_groups` of runs together."""
+    return query_groups({key for run in runs for key in run}, "test")
 
 
 def describe_runs(runs: Results, shared: str) -> str:
@@ -144,10 +137,13 @@ def describe_runs(runs: Results, shared: str) -> str:
         f"{data} {_count_queries([run for run in runs if run['run/data'] == data])}"
         for data in sorted({run["run/data"] for run in runs})
     ]
-    return (
-        f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}. "
-        f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): {'; '.join(queries)}."
-    ) + (f" All with {shared}." if shared else "")
+    sentences = [
+        f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}.",
+        f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): "
+        f"{'; '.join(queries)}.",
+        *([f"All with {shared}."] if shared else []),
+    ]
+    return " ".join(sentences)
 
 
 def provenance_of(runs: Results) -> dict[str, str]:
@@ -158,7 +154,7 @@ def provenance_of(runs: Results) -> dict[str, str]:
 def _count_queries(runs: Results) -> str:
     """How many queries of each group count, over all runs."""
     counts = []
-    for group, name in query_groups(runs).items():
+    for group, name in groups_asked(runs).items():
         asked, skipped = (
             sorted({int(run.get(f"test/{retrieval_name(measure, group)}") or 0) for run in runs})
             for measure in (QUERIES, SKIPPED)

@@ -22,8 +22,8 @@ from src.tables.aggregate import (
     find_jobs,
     finished_runs,
     group_jobs,
+    groups_asked,
     provenance_of,
-    query_groups,
 )
 from src.tables.sensitivity import parallel_figure, sensitivity_figure
 
@@ -162,7 +162,7 @@ def _retrieval_table(groups: Sequence[Group], conditions: str) -> ResultTable:
     columns = {
         f"test/{retrieval_name(measure, queries)}": f"{heading} {name}"
         for measure, heading in MEASURE_HEADINGS.items()
-        for queries, name in query_groups(finished_runs(groups)).items()
+        for queries, name in groups_asked(finished_runs(groups)).items()
     }
     rows = [
         _named(group) | row

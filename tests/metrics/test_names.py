@@ -14,16 +14,27 @@ def test_a_run_logs_what_is_named(trained_run: Run) -> None:
 
 
 def test_every_score_has_its_own_retrieval(trained_run: Run) -> None:
-    scores = names.retrieval_scores(trained_run.metrics, "test")
-    assert scores == {
-        "sum": "test/retrieval/",
-        "calibrated": "test/retrieval_calibrated/",
-        "probability": "test/retrieval_probability/",
-        "projector": "test/retrieval_projector/",
+    sources = names.retrieval_sources(trained_run.metrics, "test")
+    assert sources == {
+        "sum": "retrieval",
+        "calibrated": "retrieval_calibrated",
+        "probability": "retrieval_probability",
+        "projector": "retrieval_projector",
     }
-    for prefix in scores.values():
+    groups = names.query_groups(trained_run.metrics, "test")
+    assert list(groups) == ["positive", "negated", "depth_2", "depth_3", "depth_4"]
+    for source in sources.values():
         for measure in (names.MAP, names.PRECISION, names.QUERIES, names.SKIPPED):
-            for group in ("", names.POSITIVE, names.NEGATED, f"{names.DEPTH}3"):
-                name = names.retrieval_name(measure, group, source="")
-                assert f"{prefix}{name.lstrip('/')}" in trained_run.metrics
-    assert names.score_source("projector") == "retrieval_projector"
+            for group in ("", *groups):
+                name = names.retrieval_name(measure, group, source)
+                assert f"test/{name}" in trained_run.metrics
+
+
+def test_groups_of_queries_are_those_of_any_run() -> None:
+    keys = ("test/retrieval/queries_depth_10", "test/retrieval/queries_depth_2")
+    assert list(names.query_groups([*keys, "val/retrieval/queries_depth_3"], "test").items()) == [
+        ("positive", "positive"),
+        ("negated", "negated"),
+        ("depth_2", "depth 2"),
+        ("depth_10", "depth 10"),
+    ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from src.tables.aggregate import Job, find_jobs, group_jobs, query_groups
+from src.tables.aggregate import Job, find_jobs, group_jobs
 
 ACCURACY, NEGATED = "test/minterm_accuracy", "test/retrieval/map_negated"
 
@@ -53,13 +53,3 @@ def test_runs_of_a_setting_are_averaged_and_missing_ones_counted(tmp_path: Path)
     assert [row["score"] for row in by_score] == ["sum", "projector"]
     assert [row[NEGATED].mean for row in by_score] == [0.25, 1]
     assert [row[ACCURACY].mean for row in by_score] == [0.625, 0.625]
-
-
-def test_groups_of_queries_are_those_that_some_run_was_asked() -> None:
-    runs = [{"test/retrieval/queries_depth_10": 1}, {"test/retrieval/queries_depth_2": 1}]
-    assert list(query_groups(runs).items()) == [
-        ("positive", "positive"),
-        ("negated", "negated"),
-        ("depth_2", "depth 2"),
-        ("depth_10", "depth 10"),
-    ]
