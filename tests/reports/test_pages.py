@@ -167,7 +167,8 @@ def test_evaluation_leaves_the_same_page(page: Chrome, trained_run: Run, tmp_pat
 def test_run_without_test_or_report_has_a_page_of_its_validation(
     browser: Chrome, tmp_path: Path
 ) -> None:
-    run = train(tmp_path / "run", "debug=fast", "logger=none", "test=false", "~callbacks.report")
+    silent = ["logger=none", "~callbacks.report", "~callbacks.spectra"]
+    run = train(tmp_path / "run", "debug=fast", "test=false", *silent)
     browser.get(f"file://{run.folder / 'report' / 'index.html'}")
     assert texts(browser, "h2")[0] == "Results, validation split"
     facts = browser.execute_script(READ_FACTS)
