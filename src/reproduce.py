@@ -93,7 +93,7 @@ def run_sweeps(
         The errors of sweeps that failed.
     """
     sweeps = sweeps_of(experiment, runs, runs.parent.name)
-    total = sum(len(sweep.choices) for sweep in sweeps)
+    total = sum(len(sweep.jobs) for sweep in sweeps)
     # To watch, files are counted and not read. Runs that an earlier version of the table has left
     # in the same folders are taken off.
     finished = total - sum(sweep.unfinished for sweep in sweeps)
@@ -122,7 +122,7 @@ def run_sweeps(
         finally:
             ended.set()
             watcher.join()
-    if any(sweep.unfinished < len(sweep.choices) for sweep in sweeps):
+    if any(sweep.unfinished < len(sweep.jobs) for sweep in sweeps):
         table, where = tabulate(experiment, sweeps)
         table_figure(experiment, sweeps, table).savefig(folder / "figure.png", dpi=130)
         settings = {sweep.name: sweep.overrides for sweep in sweeps}
@@ -162,7 +162,7 @@ def list_runs(
         console.print(f"  {experiment.study['_target_']}", soft_wrap=True)
         return
     for sweep in sweeps_of(experiment, runs, runs.parent.name):
-        jobs = len(sweep.choices)
+        jobs = len(sweep.jobs)
         arguments = " ".join([*sweep.overrides, *launch])
         console.print(
             f"  {sweep.name}: {jobs} runs, {jobs - sweep.unfinished} finished: "
@@ -178,7 +178,7 @@ def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console)
     if not left:
         console.print(f"{name}, {sweep.name}: finished already")
         return None
-    console.print(f"{name}, {sweep.name}: {left} of {len(sweep.choices)} runs to go")
+    console.print(f"{name}, {sweep.name}: {left} of {len(sweep.jobs)} runs to go")
     sweep.folder.mkdir(parents=True, exist_ok=True)
     log = sweep.folder / "log.txt"
     with log.open("a") as file, redirect_stdout(file):

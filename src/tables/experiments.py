@@ -51,28 +51,30 @@ class Sweep(NamedTuple):
     group: str  # of its runs in W&B
 
     @property
-    def choices(self) -> list[tuple[str, ...]]:
-        """The swept overrides of each job and its seed, as Hydra writes them down."""
-        values: dict[str, list[str]] = {}
-        for override in self._parsed:  # of several with one key, Hydra takes the last
-            key, chosen = override.get_key_element(), []
-            if override.is_sweep_override():
-                chosen = list(override.sweep_string_iterator())
-            elif key == SEED:
-                chosen = [override.get_value_element_as_str()]
-            values[key] = [f"{key}={value}" for value in chosen]
-        return list(product(*filter(None, values.values())))
+    def jobs(self) -> list[tuple[str, ...]]:
+        """The overrides of each job, as Hydra writes them down."""
+        values = [
+            [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if override.is_sweep_override()
+            else [f"{key}={override.get_value_element_as_str()}"]
+            for key, override in self._parsed.items()
+        ]
+        return list(product(*values))
 
     @property
     def groups(self) -> list[Group]:
-        """The runs of each setting, read from the folders that Hydra has made for them."""
+        """The runs of each setting, read from the folders that Hydra has made for them.
+
+        A folder is that of a job if its run was started with all overrides of the job.
+        """
+        swept = {key for key, override in self._parsed.items() if override.is_sweep_override()}
         started = find_jobs(self.folder, below="**")
         return group_jobs(
             (
-                tuple(item for item in chosen if not item.startswith(f"{SEED}=")),
-                next((job for job in started if set(chosen) <= set(job.overrides)), None),
+                tuple(item for item in job if item.partition("=")[0] in swept - {SEED}),
+                next((found for found in started if set(job) <= set(found.overrides)), None),
             )
-            for chosen in self.choices
+            for job in self.jobs
         )
 
     @property
@@ -93,8 +95,8 @@ class Sweep(NamedTuple):
         """
         shared = [
             override.key_or_group
-            for override in self._parsed
-            if not override.is_sweep_override() and override.key_or_group != SEED
+            for key, override in self._parsed.items()
+            if not override.is_sweep_override() and key != SEED
         ]
         excluded = ",".join(["ckpt_path", "group", *shared])
         return [
@@ -108,8 +110,10 @@ class Sweep(NamedTuple):
         ]
 
     @property
-    def _parsed(self) -> list[Override]:
-        return OverridesParser.create().parse_overrides(self.overrides)
+    def _parsed(self) -> dict[str, Override]:
+        """The overrides by their keys; of several with one key Hydra takes the last."""
+        parsed = OverridesParser.create().parse_overrides(self.overrides)
+        return {override.get_key_element(): override for override in parsed}
 
 
 def table_names() -> list[str]:
