@@ -43,7 +43,8 @@ from src.data.digits import DIGITS_WITH
 from src.metrics.calibration import reliability
 from src.metrics.retrieval import average_precision, evaluate_retrieval, top_k
 from src.modules.subspace import TOP_K, SubspaceModule
-from src.reports.figures import coherence_figure, reliability_figure, retrieval_figure
+from src.reports.figures.retrieval import retrieval_figure
+from src.reports.figures.spectra import coherence_figure, reliability_figure
 from src.runs.load import load_checkpoint
 from src.search.answers import read_query
 from src.search.images import Images, open_split

@@ -10,14 +10,19 @@ from wandb_workspaces import expr
 
 from src.callbacks.spectra import LINES
 from src.config.command import command
+from src.metrics import names
 from src.runs.loggers import EVERY_EPOCH
 
 COLUMNS = (
-    *("run:displayName", "run:group", "run:tags", "summary:test/minterm_accuracy"),
-    *("summary:test/retrieval/map_positive", "summary:test/retrieval/map_negated"),
-    *("summary:val/retrieval/map.max", "summary:val/retrieval/map.last"),
+    *("run:displayName", "run:group", "run:tags"),
+    f"summary:test/{names.MINTERM_ACCURACY}",
+    f"summary:test/{names.retrieval_name(names.MAP, names.POSITIVE)}",
+    f"summary:test/{names.retrieval_name(names.MAP, names.NEGATED)}",
+    f"summary:val/{names.retrieval_name(names.MAP)}.max",
+    f"summary:val/{names.retrieval_name(names.MAP)}.last",
 )
-GROUPS = ("positive", "negated", "depth_2", "depth_3", "depth_4")
+CONJUNCTIONS = (names.POSITIVE, names.NEGATED)
+DEPTHS = tuple(f"{names.DEPTH}{depth}" for depth in (2, 3, 4))
 
 
 def dashboard(config: DictConfig) -> None:
@@ -35,12 +40,12 @@ def dashboard(config: DictConfig) -> None:
 
 
 def build(entity: str, project: str, name: str, group: str | None) -> workspaces.Workspace:
-    """The workspace, which is nowhere yet.
+    """Build the workspace, without saving it.
 
     Args:
-        entity, project: Where it belongs.
-        name: Of the view.
-        group: Of the runs to show; None for all.
+        entity, project: The account and the project it belongs to.
+        name: The name of the view.
+        group: The group of the runs to show; None for all.
     """
     runs = workspaces.RunsetSettings(
         filters=expr.And(expr.Metric("Group") == group) if group is not None else "",
@@ -52,57 +57,73 @@ def build(entity: str, project: str, name: str, group: str | None) -> workspaces
 
 def sections() -> list[workspaces.Section]:
     """All panels, the results first."""
-    spectrum = [f"{index:02d}" for index in range(1, LINES + 1)]
+    indices = range(1, LINES + 1)
     content: dict[str, list[Any]] = {
         "Results": [
-            _bars("Accuracy", "test/minterm_accuracy", "test/literal_auprc"),
-            _bars("mAP by kind of query", *(f"test/retrieval/map_{group}" for group in GROUPS)),
-            _bars("P@10", *(f"test/retrieval/precision_at_10_{group}" for group in GROUPS[:2])),
+            _bars("Accuracy", *_of("test", names.MINTERM_ACCURACY, names.LITERAL_AUPRC)),
+            _bars("mAP by kind of query", *_retrieval("test", names.MAP, *CONJUNCTIONS, *DEPTHS)),
+            _bars("P@10", *_retrieval("test", names.PRECISION, *CONJUNCTIONS)),
             _media("Retrieved images", "retrieval"),
-            panels.WeavePanelSummaryTable(table_name="test/retrieval_table"),
+            panels.WeavePanelSummaryTable(table_name=f"test/{names.RETRIEVAL_TABLE}"),
         ],
         "Training": [
             _lines("Loss", "train/loss"),
             _lines("Learning rate", "train/lr"),
-            _lines("Validation accuracy", "val/minterm_accuracy", "val/literal_auprc"),
-            _lines("Gap to the optimum, last batch", "train/batch/optimality_gap"),
-            _lines("Gap, share of the optimum", "val/spectral/relative_gap"),
+            _lines("Validation accuracy", *_of("val", names.MINTERM_ACCURACY, names.LITERAL_AUPRC)),
+            _lines("Gap to the optimum, last batch", *_of("train", names.BATCH_GAP)),
+            _lines("Gap, share of the optimum", *_of("val", names.RELATIVE_GAP)),
             _lines(
-                "Rank of the labels, minterms", "train/batch/label_rank", "train/batch/minterms"
+                "Rank of the labels, minterms",
+                *_of("train", names.BATCH_RANK, names.BATCH_MINTERMS),
             ),
         ],
         "Spectra": [
-            _lines("Largest singular values", *(f"train/spectral/s_{index}" for index in spectrum)),
-            _lines("At the optimum", *(f"train/spectral/optimal_s_{index}" for index in spectrum)),
-            _lines("All singular values", "train/spectral/singular_values"),
-            _lines("Effective rank", "train/spectral/effective_rank"),
-            _lines("Coherence", "val/spectral/max_coherence", "val/spectral/semantic_coherence"),
-            _lines("Largest commutator", "val/spectral/max_commutator"),
+            _lines(
+                "Largest singular values",
+                *_of("train", *(names.singular_value_name(index) for index in indices)),
+            ),
+            _lines(
+                "At the optimum",
+                *_of("train", *(names.singular_value_name(index, True) for index in indices)),
+            ),
+            _lines("All singular values", *_of("train", names.SINGULAR_VALUES)),
+            _lines("Effective rank", *_of("train", names.EFFECTIVE_RANK)),
+            _lines("Coherence", *_of("val", names.MAX_COHERENCE, names.SEMANTIC_COHERENCE)),
+            _lines("Largest commutator", *_of("val", names.MAX_COMMUTATOR)),
             _media("Spectrum against the optimum", "spectrum"),
             _media("Coherence of minterms", "coherence"),
         ],
         "Retrieval": [
-            _lines("mAP, positive queries", "val/retrieval/map_positive"),
-            _lines("mAP, negated queries", "val/retrieval/map_negated"),
-            _lines("mAP by depth", *(f"val/retrieval/map_{group}" for group in GROUPS[2:])),
-            _lines("P@10, positive queries", "val/retrieval/precision_at_10_positive"),
-            _lines("P@10, negated queries", "val/retrieval/precision_at_10_negated"),
+            _lines("mAP, positive queries", *_retrieval("val", names.MAP, names.POSITIVE)),
+            _lines("mAP, negated queries", *_retrieval("val", names.MAP, names.NEGATED)),
+            _lines("mAP by depth", *_retrieval("val", names.MAP, *DEPTHS)),
+            _lines("P@10, positive queries", *_retrieval("val", names.PRECISION, names.POSITIVE)),
+            _lines("P@10, negated queries", *_retrieval("val", names.PRECISION, names.NEGATED)),
         ],
         "Calibration": [
             *(
                 _lines(
-                    f"Error, {name}",
-                    *(
-                        f"val/calibration/{kind}_of_{name}"
-                        for kind in ("probability", "calibrated")
+                    f"Error, {asked}",
+                    *_of(
+                        "val",
+                        names.calibration_name(names.PROBABILITY, asked),
+                        names.calibration_name(names.CALIBRATED, asked),
                     ),
                 )
-                for name in ("literals", "propositions")
+                for asked in (names.LITERALS, names.PROPOSITIONS)
             ),
             _media("Reliability", "reliability"),
         ],
     }
     return [workspaces.Section(name, parts, is_open=True) for name, parts in content.items()]
+
+
+def _of(stage: str, *metrics: str) -> list[str]:
+    return [f"{stage}/{metric}" for metric in metrics]
+
+
+def _retrieval(stage: str, measure: str, *groups: str) -> list[str]:
+    return _of(stage, *(names.retrieval_name(measure, group) for group in groups))
 
 
 def _lines(title: str, *metrics: str) -> panels.LinePlot:

@@ -5,7 +5,7 @@ A table stands between two comments, the first of which says what it shows:
     <!-- table NAME/SCALE, COLUMN=VALUE: COLUMN, COLUMN as HEADING, ... -->
     <!-- end of table -->
 
-with as many conditions on rows as need be. What lies between is written anew from
+with as many conditions on rows as need be. The lines between are written anew from
 `results/NAME/SCALE/table.csv`. A section of a report stands between two others:
 
     <!-- section TITLE of results/NAME/report.md -->
@@ -16,6 +16,9 @@ import re
 from pathlib import Path
 
 import pandas as pd
+
+from src.data.atomic import write_whole
+from src.reports.tables import Estimate, markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -60,12 +63,13 @@ def _block(match: re.Match[str]) -> str:
     if table.empty:
         raise ValueError(f"{path} has no row with{match['conditions']}")
     chosen = [part.strip().partition(" as ") for part in match["columns"].split(",")]
-    headings = [heading or column for column, _, heading in chosen]
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    for _, row in table.iterrows():
-        lines.append("| " + " | ".join(_cell(table, row, column) for column, *_ in chosen) + " |")
+    columns = {column: heading or column for column, _, heading in chosen}
+    rows = [
+        {column: _cell(table, row, column) for column in columns} for _, row in table.iterrows()
+    ]
+    markdown = markdown_table(columns, rows)
     first = match[0].partition("\n")[0]
-    return "\n".join([first, "", *lines, "", "<!-- end of table -->"])
+    return "\n".join([first, "", markdown, "<!-- end of table -->"])
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
@@ -79,11 +83,11 @@ def _cell(table: pd.DataFrame, row: pd.Series, column: str) -> str:
     if f"{column} std" not in table or not row[column]:
         return row[column]
     std = row[f"{column} std"]
-    return f"{float(row[column]):.4f}" + (f" ± {float(std):.4f}" if std else "")
+    return str(Estimate(float(row[column]), float(std) if std else None))
 
 
 def main() -> None:
-    README.write_text(fill(README.read_text()))
+    write_whole(README, fill(README.read_text()))
 
 
 if __name__ == "__main__":

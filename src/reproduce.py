@@ -19,7 +19,7 @@ from src.config.errors import USER_ERRORS, describe_error
 from src.config.instantiate import instantiate
 from src.reports import pages
 from src.reports.provenance import provenance
-from src.reports.tables import Table, describe, show_cells, write_table
+from src.reports.tables import ResultTable, describe, on_page, write_table
 from src.tables.experiments import (
     Sweep,
     load_experiment,
@@ -87,9 +87,17 @@ def run_sweeps(
     launch: Sequence[str],
     console: Console,
 ) -> list[str]:
-    """Train what is not finished and write the table; returns what failed."""
+    """Train the runs that are not finished and write the table.
+
+    Returns:
+        The errors of sweeps that failed.
+    """
     sweeps = sweeps_of(experiment, runs, runs.parent.name)
-    jobs = [job for sweep in sweeps for job in sweep.jobs]
+    total = sum(len(sweep.jobs) for sweep in sweeps)
+    # To watch, files are counted and not read. Runs that an earlier version of the table has left
+    # in the same folders are taken off.
+    finished = total - sum(sweep.unfinished for sweep in sweeps)
+    foreign = sum(sweep.count_results() for sweep in sweeps) - finished
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -100,11 +108,12 @@ def run_sweeps(
     )
     ended = Event()
     with progress:
-        task = progress.add_task(name, total=len(jobs))
+        task = progress.add_task(name, total=total)
 
         def watch() -> None:
             while not ended.wait(INTERVAL):
-                progress.update(task, completed=sum(job.finished for job in jobs))
+                found = sum(sweep.count_results() for sweep in sweeps)
+                progress.update(task, completed=found - foreign)
 
         watcher = Thread(target=watch, daemon=True)
         watcher.start()
@@ -113,7 +122,7 @@ def run_sweeps(
         finally:
             ended.set()
             watcher.join()
-    if any(job.finished for job in jobs):
+    if any(sweep.unfinished < len(sweep.jobs) for sweep in sweeps):
         table, where = tabulate(experiment, sweeps)
         table_figure(experiment, sweeps, table).savefig(folder / "figure.png", dpi=130)
         settings = {sweep.name: sweep.overrides for sweep in sweeps}
@@ -122,14 +131,18 @@ def run_sweeps(
 
 
 def publish(
-    folder: Path, experiment: DictConfig, table: Table, settings: Any, where: Mapping[str, str]
+    folder: Path,
+    experiment: DictConfig,
+    table: ResultTable,
+    settings: Any,
+    where: Mapping[str, str],
 ) -> None:
     """Write a table, and a page that shows it with its figure."""
     said = " ".join(experiment.title.split())
     title, _, subtitle = said.rstrip(".").partition(". ")
     sections: list[pages.Section] = [
         pages.Picture(folder / "figure.png", " ".join(experiment.caption.split())),
-        pages.Table(list(table.columns.values()), show_cells(table)),
+        on_page(table),
         pages.Text(describe(table, where)),
         pages.Listing("What was run", OmegaConf.to_yaml(OmegaConf.create(settings))),
     ]
@@ -141,7 +154,7 @@ def publish(
 def list_runs(
     name: str, experiment: DictConfig, runs: Path, launch: Sequence[str], console: Console
 ) -> None:
-    """Say what a table would run, and what that took when it was measured."""
+    """Print the commands of a table, and the time that they took when it was measured."""
     minutes = experiment.get("minutes")
     cost = f"about {minutes} minutes on one core" if minutes else "time not measured"
     console.print(f"{name}: {cost}", soft_wrap=True)
@@ -149,10 +162,10 @@ def list_runs(
         console.print(f"  {experiment.study['_target_']}", soft_wrap=True)
         return
     for sweep in sweeps_of(experiment, runs, runs.parent.name):
-        finished = sum(job.finished for job in sweep.jobs)
+        jobs = len(sweep.jobs)
         arguments = " ".join([*sweep.overrides, *launch])
         console.print(
-            f"  {sweep.name}: {len(sweep.jobs)} runs, {finished} finished: "
+            f"  {sweep.name}: {jobs} runs, {jobs - sweep.unfinished} finished: "
             f"python -m src.train -m {arguments}",
             soft_wrap=True,
             highlight=False,
@@ -160,8 +173,8 @@ def list_runs(
 
 
 def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console) -> str | None:
-    """Train the unfinished jobs of a sweep; what they print goes to its log."""
-    left = sum(not job.finished for job in sweep.jobs)
+    """Train the unfinished jobs of a sweep, with their output in its log; return an error."""
+    left = sweep.unfinished
     if not left:
         console.print(f"{name}, {sweep.name}: finished already")
         return None

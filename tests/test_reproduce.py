@@ -18,7 +18,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from src.config.groups import CONF_DIR
-from src.tables.experiments import EXPERIMENTS, load_experiment, sweeps_of, table_names, tabulate
+from src.tables.experiments import (
+    EXPERIMENTS,
+    Sweep,
+    load_experiment,
+    sweeps_of,
+    table_names,
+    tabulate,
+)
 
 ROOT = CONF_DIR.parent
 TABLES = [(name, scale) for name in table_names() for scale in ("cpu", "paper")]
@@ -46,8 +53,8 @@ def test_what_every_table_runs_composes(name: str, scale: str, tmp_path: Path) -
         return
     sweeps = sweeps_of(experiment, tmp_path, name)
     assert sweeps
-    keys = [job.folder for sweep in sweeps for job in sweep.jobs]
-    assert len(set(keys)) == len(keys)
+    jobs = [(sweep.folder, *sorted(job)) for sweep in sweeps for job in sweep.jobs]
+    assert len(set(jobs)) == len(jobs)
     parse = OverridesParser.create().parse_overrides
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         for sweep in sweeps:
@@ -167,18 +174,41 @@ def test_failing_cell_is_reported_and_costs_no_other(
     assert "1 runs are not finished." in conditions
 
 
+def test_a_run_with_other_overrides_is_no_run_of_the_sweep(tmp_path: Path) -> None:
+    overrides = ["loss.alpha=0.5,0.9", "trainer.max_epochs=2", "~callbacks.report", "seed=1"]
+    sweep = Sweep("digits", overrides, tmp_path, "made")
+    assert sweep.jobs[1] == (
+        *("loss.alpha=0.9", "trainer.max_epochs=2", "~callbacks.report=null", "seed=1"),
+    )
+    started = {
+        "other": ["loss.alpha=0.5", "trainer.max_epochs=1", "~callbacks.report=null", "seed=1"],
+        "same": [*sweep.jobs[1], "ckpt_path=auto"],
+    }
+    for name, given in started.items():
+        (tmp_path / name / ".hydra").mkdir(parents=True)
+        (tmp_path / name / ".hydra" / "overrides.yaml").write_text(json.dumps(given))
+        (tmp_path / name / "metrics.json").write_text(json.dumps({"run": name}))
+    assert sweep.groups == [
+        (("loss.alpha=0.5",), [], 1),
+        (("loss.alpha=0.9",), [{"run": "same"}], 0),
+    ]
+    assert sweep.unfinished == 1
+
+
 def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
     experiment = load_experiment("classification", "cpu", {})
     sweeps = sweeps_of(experiment, tmp_path, "classification")
     for sweep in sweeps:
         for number, job in enumerate(sweep.jobs):
-            job.folder.mkdir(parents=True)
+            folder = sweep.folder / str(number)
+            (folder / ".hydra").mkdir(parents=True)
+            (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(["x=1", *job]))
             numbers = dict.fromkeys(("run/test_images", "run/seed", "run/epochs"), 1)
             metrics = {"test/minterm_accuracy": 0.9 + number / 100, **numbers}
             names = ("data", "protocol", "commit", "hardware", "python")
             versions = json.loads((ROOT / "results/digits_subspace/metrics.json").read_text())
             record = versions | {f"run/{name}": name for name in names} | metrics
-            (job.folder / "metrics.json").write_text(json.dumps(record))
+            (folder / "metrics.json").write_text(json.dumps(record))
     table, where = tabulate(experiment, sweeps)
     assert where["run/commit"] == "commit"
     shown = {(row["sweep"], row["setting"]): row for row in table.rows}

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.stats import linregress
 
-from src.reports.figures import growth_figure
+from src.reports.figures.costs import growth_figure
 from src.reports.tables import Row, cell
 
 TOLERANCE = 0.15  # of the theoretical slope

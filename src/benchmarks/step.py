@@ -14,7 +14,7 @@ from src.data.normalize import Normalize
 from src.encoders.convnet import ConvNet
 from src.encoders.encoder import Encoder
 from src.losses.nuclear import NuclearNormLoss
-from src.reports.figures import phases_figure
+from src.reports.figures.costs import phases_figure
 from src.reports.tables import Row
 
 DIM = 128

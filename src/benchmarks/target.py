@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from src.benchmarks.timing import now
 from src.benchmarks.training import CROSS_ENTROPY, compose_training, fit
 from src.config.instantiate import instantiate
-from src.reports.figures import target_figure
+from src.metrics.names import MINTERM_ACCURACY
+from src.reports.figures.costs import target_figure
 from src.reports.tables import Row
 
 METHODS: dict[str, list[str]] = {"nuclear norm": [], "cross-entropy": CROSS_ENTROPY}
@@ -50,7 +51,7 @@ class StopAtAccuracy(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.seconds.append(now(self.device) - self.start)
-        self.accuracies.append(float(trainer.callback_metrics["val/minterm_accuracy"]))
+        self.accuracies.append(float(trainer.callback_metrics[f"val/{MINTERM_ACCURACY}"]))
         trainer.should_stop = self.accuracies[-1] >= self.target
 
 

@@ -5,6 +5,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
+from src.metrics.names import KNN_ACCURACY, LINEAR_ACCURACY, LINEAR_CONVERGED, PROBE_RANK
 from src.metrics.probes import linear_probe, nearest_neighbors
 from src.metrics.spectral import effective_rank
 from src.modules.image_data import ImageDataModule
@@ -46,12 +47,12 @@ class Probe(Callback):
             train.embeddings, train_classes, test.embeddings, self.neighbors
         )
         metrics = {
-            "linear_accuracy": float((linear.classes == classes).double().mean()),
-            "linear_converged": float(linear.converged),
-            "knn_accuracy": float((nearest == classes).double().mean()),
-            "effective_rank": effective_rank(torch.linalg.svdvals(test.embeddings.double().cpu())),
+            LINEAR_ACCURACY: float((linear.classes == classes).double().mean()),
+            LINEAR_CONVERGED: float(linear.converged),
+            KNN_ACCURACY: float((nearest == classes).double().mean()),
+            PROBE_RANK: effective_rank(torch.linalg.svdvals(test.embeddings.double().cpu())),
         }
-        pl_module.log_metrics("test/probe", metrics)
+        pl_module.log_metrics("test", metrics)
 
 
 def _embed_training_split(trainer: pl.Trainer, module: SubspaceModule) -> CollectedEmbeddings:

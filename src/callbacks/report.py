@@ -14,10 +14,12 @@ from torch import Tensor
 from src.callbacks.wandb_media import save_figure, send
 from src.data.images import LabelledImages
 from src.metrics.evaluation import Evaluation, QueryResult, Ranking
+from src.metrics.names import RETRIEVAL_TABLE
 from src.metrics.retrieval import TOP_K
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
-from src.reports.figures import coherence_figure, reliability_figure, retrieval_figure
+from src.reports.figures.retrieval import retrieval_figure
+from src.reports.figures.spectra import coherence_figure, reliability_figure
 
 
 class Report(Callback):
@@ -57,7 +59,7 @@ class Report(Callback):
             writer.writerow(QueryResult._fields)
             writer.writerows(rows)
         table = wandb.Table(list(QueryResult._fields), rows)
-        send(trainer, {"test/retrieval_table": table}, trainer.global_step)
+        send(trainer, {f"test/{RETRIEVAL_TABLE}": table}, trainer.global_step)
 
 
 def _draw_rankings(rankings: list[Ranking], images: LabelledImages, indices: Tensor) -> Figure:

@@ -21,9 +21,10 @@ from src.losses.nuclear import (
     gram_matrix,
     singular_values_from_gram,
 )
+from src.metrics import names
 from src.metrics.spectral import Spectrum, compare_spectrum
 from src.modules.subspace import SubspaceModule
-from src.reports.figures import spectrum_figure
+from src.reports.figures.spectra import spectrum_figure
 from src.subspaces.closed_form import optimal_loss
 from src.subspaces.minterms import find_minterms
 
@@ -52,8 +53,8 @@ class Spectra(Callback):
         self.optimal_values: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("epochs", "singular_values", "optimal_values")
-        return {name: getattr(self, name) for name in names}
+        kept = ("epochs", "singular_values", "optimal_values")
+        return {name: getattr(self, name) for name in kept}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, values in state_dict.items():
@@ -116,8 +117,8 @@ class Spectra(Callback):
             return
         measured, optimal = self.singular_values[-1], self.optimal_values
         histograms = {
-            "train/spectral/singular_values": wandb.Histogram(measured),
-            "train/spectral/optimal_values": wandb.Histogram(optimal),
+            f"train/{names.SINGULAR_VALUES}": wandb.Histogram(measured),
+            f"train/{names.OPTIMAL_VALUES}": wandb.Histogram(optimal),
         }
         # Lightning puts the scalars of a validation one step back.
         send(trainer, histograms | spectral_lines(measured, optimal), trainer.global_step - 1)
@@ -143,7 +144,7 @@ class Spectra(Callback):
         num_labels = len(gram) - module.encoder.embedding_dim
         batch_gram = gram * self.batch_size / num_images
         spectrum = compare_spectrum(batch_gram, num_labels, loss.alpha, loss.beta)
-        metrics = {f"spectral/{name}": value for name, value in spectrum.summary.items()}
+        metrics = {f"{names.SPECTRAL}/{name}": value for name, value in spectrum.summary.items()}
         module.log_metrics(stage, metrics)
         return spectrum
 
@@ -157,8 +158,8 @@ def spectral_lines(measured: Sequence[float], optimal: Sequence[float]) -> dict[
     """
     shown = [*optimal, *[0.0] * len(measured)][: min(len(measured), LINES)]
     return {
-        f"train/spectral/{name}_{index:02d}": value
-        for name, values in (("s", measured), ("optimal_s", shown))
+        f"train/{names.singular_value_name(index, is_optimal)}": value
+        for is_optimal, values in ((False, measured), (True, shown))
         for index, value in enumerate(values[:LINES], start=1)
     }
 
@@ -177,7 +178,7 @@ def _describe_batch(
     # A diagonal matrix with the singular values of the labels has the same optimum.
     labels = singular_values_from_gram(label_gram).diag().cpu()
     return {
-        "batch/optimality_gap": value - optimal_loss(labels, loss.alpha, loss.beta),
-        "batch/label_rank": float(torch.linalg.matrix_rank(labels)),
-        "batch/minterms": float((present > 0).sum()),
+        names.BATCH_GAP: value - optimal_loss(labels, loss.alpha, loss.beta),
+        names.BATCH_RANK: float(torch.linalg.matrix_rank(labels)),
+        names.BATCH_MINTERMS: float((present > 0).sum()),
     }

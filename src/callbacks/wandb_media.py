@@ -8,14 +8,15 @@ import wandb
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import WandbLogger
 
+from src.data.atomic import replacing
+
 
 def save_figure(trainer: pl.Trainer, folder: Path, name: str, figure: Figure) -> None:
     """Write FOLDER/NAME.png, and send it to W&B where that is the logger."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
-    partial = path.with_suffix(".partial")  # a killed run leaves no half picture
-    figure.savefig(partial, dpi=130, format="png")
-    partial.replace(path)
+    with replacing(path) as partial:  # a killed run leaves no half picture
+        figure.savefig(partial, dpi=130, format="png")
     send(trainer, {f"report/{name}": wandb.Image(str(path))}, trainer.global_step)
 
 

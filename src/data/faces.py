@@ -1,6 +1,5 @@
 """Drawn faces in CelebA's own file layout: a stand-in that runs anywhere, and is not CelebA."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from filelock import FileLock
 from PIL import Image, ImageDraw
 from rich.progress import track
 
+from src.data.atomic import replacing
 from src.data.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA, Unlabelled
 from src.data.images import LabelledImages
 
@@ -111,20 +111,20 @@ class Faces(CelebA):
 
 def write_faces(folder: Path, number: int, seed: int) -> None:
     """Draw faces into a new folder in CelebA's layout, whole or not at all."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / IMAGES).mkdir(parents=True)
-    rows, parts = [], []
-    for index in track(range(number), f"drawing {number:,} faces", transient=True):
-        generator = np.random.default_rng([seed, index])
-        attributes = draw_attributes(generator)
-        name = f"{index + 1:06d}.jpg"
-        draw_face(attributes, generator).save(partial / IMAGES / name, quality=90)
-        rows.append(name + "".join("  1" if column in attributes else " -1" for column in COLUMNS))
-        parts.append(f"{name} {max(0, index % 10 - 7)}")  # eight of ten train, then val, then test
-    (partial / ATTRIBUTES).write_text("\n".join([str(number), " ".join(COLUMNS), *rows]) + "\n")
-    (partial / PARTITION).write_text("\n".join(parts) + "\n")
-    partial.rename(folder)
+    rows, parts = [str(number), " ".join(COLUMNS)], []
+    with replacing(folder) as partial:
+        (partial / IMAGES).mkdir(parents=True)
+        for index in track(range(number), f"drawing {number:,} faces", transient=True):
+            generator = np.random.default_rng([seed, index])
+            attributes = draw_attributes(generator)
+            name = f"{index + 1:06d}.jpg"
+            draw_face(attributes, generator).save(partial / IMAGES / name, quality=90)
+            signs = ("  1" if column in attributes else " -1" for column in COLUMNS)
+            rows.append(name + "".join(signs))
+            split = max(0, index % 10 - 7)  # eight of ten train, then val, then test
+            parts.append(f"{name} {split}")
+        (partial / ATTRIBUTES).write_text("\n".join(rows) + "\n")
+        (partial / PARTITION).write_text("\n".join(parts) + "\n")
 
 
 def draw_attributes(generator: np.random.Generator) -> set[str]:

@@ -20,6 +20,8 @@ from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 from torch import Tensor
 
+from src.data.atomic import replacing
+
 BROKEN = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 CHUNK = 512  # images decoded at a time: bounds the memory that a build takes
 
@@ -152,21 +154,15 @@ def _is_complete(target: Path, shape: tuple[int, ...], dtype: np.dtype) -> bool:
 def _write(
     target: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]
 ) -> None:
-    partial = target.with_suffix(".partial")
     header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    try:
+    with replacing(target) as partial:
         with partial.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for part in parts:
                 assert part.dtype == dtype
                 file.write(part.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
         if not _is_complete(partial, shape, dtype):
             raise ValueError(f"{target} would not hold an array of {shape}")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def fingerprint(paths: Sequence[Path], settings: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from src.metrics import names
 from src.metrics.calibration import Reliability, reliability
 from src.metrics.retrieval import (
     TOP_K,
@@ -101,28 +102,32 @@ def evaluate(
     relevance = truth_table(propositions, labels)
     groups = queries.groups
 
-    def retrieve(prefix: str, scores: Tensor) -> tuple[RetrievalResults, dict[str, float]]:
+    def retrieve(source: str, scores: Tensor) -> tuple[RetrievalResults, dict[str, float]]:
         results = evaluate_retrieval(scores, relevance, TOP_K)
         return results, {
-            "_".join(filter(None, (f"{prefix}/{measure}", group))): value
+            names.retrieval_name(measure, group, source): value
             for group, mask in groups.items()
             for measure, value in results.summarize(mask.to(scores.device), TOP_K).items()
         }
 
-    retrieval, of_retrieval = retrieve("retrieval", readout.score(embeddings, propositions, score))
+    retrieval, of_retrieval = retrieve(
+        names.RETRIEVAL, readout.score(embeddings, propositions, score)
+    )
     literals = readout.literal_probabilities(embeddings)
     curves = {
-        "literals": _reliability(readout, embeddings, readout.minterms.T, labels),
-        "propositions": _reliability(readout, embeddings, readout.masks(propositions), relevance),
+        names.LITERALS: _reliability(readout, embeddings, readout.minterms.T, labels),
+        names.PROPOSITIONS: _reliability(
+            readout, embeddings, readout.masks(propositions), relevance
+        ),
     }
     metrics = {
-        "minterm_accuracy": accuracy(readout.predict(embeddings), labels),
-        "calibrated_minterm_accuracy": accuracy(readout.predict(embeddings, True), labels),
-        "literal_auprc": float(average_precision(literals, labels).nanmean()),
+        names.MINTERM_ACCURACY: accuracy(readout.predict(embeddings), labels),
+        names.CALIBRATED_ACCURACY: accuracy(readout.predict(embeddings, True), labels),
+        names.LITERAL_AUPRC: float(average_precision(literals, labels).nanmean()),
         **_geometry(subspaces),
         **{
-            f"calibration/{kind}_of_{name}": curve.expected_error()
-            for name, kinds in curves.items()
+            names.calibration_name(kind, asked): curve.expected_error()
+            for asked, kinds in curves.items()
             for kind, curve in kinds.items()
         },
         **of_retrieval,
@@ -131,11 +136,11 @@ def evaluate(
         for kind in readout.score_kinds:
             if kind != score:
                 scores = readout.score(embeddings, propositions, kind)
-                metrics |= retrieve(f"retrieval_{kind}", scores)[1]
+                metrics |= retrieve(names.score_source(kind), scores)[1]
         if readout is not subspaces:
             scores = subspaces.score(embeddings, propositions, subspaces.score_kinds[0])
-            metrics |= retrieve("subspaces", scores)[1]
-            metrics["subspaces/minterm_accuracy"] = accuracy(subspaces.predict(embeddings), labels)
+            metrics |= retrieve(names.SUBSPACES, scores)[1]
+            metrics[names.SUBSPACES_ACCURACY] = accuracy(subspaces.predict(embeddings), labels)
     rankings = [_rank(readout, embeddings, labels, example, score) for example in examples]
     return Evaluation(metrics, queries, retrieval, curves, rankings)
 
@@ -149,10 +154,10 @@ def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:
     """How far the directions of minterms are from a Boolean lattice of orthogonal subspaces."""
     directions, minterms = subspaces.directions, subspaces.minterms
     return {
-        "spectral/max_coherence": max_coherence(directions),
-        "spectral/semantic_coherence": semantic_coherence(directions, minterms),
-        "spectral/max_commutator": max_commutator(literal_projectors(directions, minterms)),
-        "spectral/minterms": float(len(minterms)),
+        names.MAX_COHERENCE: max_coherence(directions),
+        names.SEMANTIC_COHERENCE: semantic_coherence(directions, minterms),
+        names.MAX_COMMUTATOR: max_commutator(literal_projectors(directions, minterms)),
+        names.NUM_MINTERMS: float(len(minterms)),
     }
 
 

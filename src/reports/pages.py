@@ -1,4 +1,4 @@
-"""Pages that show what a folder holds: one HTML file, pictures inside, no script, no network."""
+"""Pages that show the files of a folder: one HTML file, pictures inside, no script, no network."""
 
 import base64
 import re
@@ -14,7 +14,7 @@ NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?( ± [\d.]+)?$")
 
 
 class Heading(NamedTuple):
-    """Starts a section."""
+    """The heading of a section."""
 
     text: str
 
@@ -38,39 +38,39 @@ class Facts(NamedTuple):
     values: Mapping[str, Any]
 
 
-class Table(NamedTuple):
-    """Columns of numbers are aligned to the right, and floats rounded to four digits."""
+class PageTable(NamedTuple):
+    """A table with columns of numbers aligned to the right and floats rounded to four digits."""
 
     columns: Sequence[str]  # none for a table without headings
     rows: Sequence[Sequence[Any]]  # text, numbers, None where there is none, or links
     caption: str = ""
-    folded: str = ""  # what to click on to see the table; it is shown at once without
+    folded: str = ""  # the line to click on to see the table; without one it is shown at once
 
 
 class Listing(NamedTuple):
-    """Text as it is, to be seen on a click."""
+    """A text shown as it is, after a click on its summary."""
 
     summary: str
     text: str
 
 
 class Picture(NamedTuple):
-    """A PNG file and what one sees on it."""
+    """A PNG file with its caption."""
 
     path: Path
     caption: str
 
 
-Section = Heading | Text | Facts | Table | Listing | Picture
+Section = Heading | Text | Facts | PageTable | Listing | Picture
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section], subtitle: str = "") -> None:
     """Write a page that needs no other file.
 
     Args:
-        path: Of the page; its folder is made if need be.
-        title, subtitle: At the top.
-        sections: What follows, in this order. All text is escaped.
+        path: The file; its folder is made if need be.
+        title, subtitle: The lines at the top.
+        sections: The rest, in this order. All text is escaped.
 
     Raises:
         OSError: If a picture cannot be read.
@@ -91,8 +91,8 @@ def _show(cell: Any) -> str:
     return f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
-def _numeric(table: Table) -> list[bool]:
-    """Which columns hold numbers alone."""
+def _numeric(table: PageTable) -> list[bool]:
+    """Whether each column holds numbers alone."""
     columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.columns)
     return [
         any(_is_number(cell) for cell in column)

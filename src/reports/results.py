@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from src.reports.measures import main_columns
+from src.data.atomic import write_whole
+from src.metrics.names import main_columns
 from src.reports.provenance import provenance
 
 
@@ -31,13 +32,6 @@ def write_metrics(
     }
     write_whole(path, json.dumps(values, indent=2) + "\n")
     return values
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from src.config.groups import PARTS
+from src.metrics import names
 from src.metrics.evaluation import QueryResult
 from src.metrics.retrieval import TOP_K
 from src.reports import pages
-from src.reports.measures import main_columns, retrieval_scores
 
 SHOWN_QUERIES = 6
+CONJUNCTIONS = (names.POSITIVE, names.NEGATED)
 PICTURES = {
     "retrieval": (
         "Retrieved images",
@@ -79,35 +80,35 @@ def write_run_page(
 
 
 def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
-    main = main_columns(stage)
+    main = names.main_columns(stage)
     facts = {heading: metrics[key] for key, heading in main.items() if key in metrics}
-    scores = retrieval_scores(metrics, stage)
-    groups = {
-        key.removeprefix(prefix): key.removeprefix(prefix).replace("_", " ")
-        for prefix in [f"{stage}/retrieval/map_"]
-        for key in sorted(metrics, key=lambda key: ("depth" in key, "negated" in key, key))
-        if key.startswith(prefix)
-    }
-    columns = ["score", *(f"mAP {name}" for name in groups.values()), "P@10 positive"]
+    groups = names.query_groups(metrics, stage)
+
+    def measured(measure: str, group: str, source: str = names.RETRIEVAL) -> float:
+        return metrics[f"{stage}/{names.retrieval_name(measure, group, source)}"]
+
     by_score = [
         (
             score,
-            *(metrics[f"{prefix}map_{group}"] for group in groups),
-            *(metrics[f"{prefix}precision_at_10_{group}"] for group in ("positive", "negated")),
+            *(measured(names.MAP, group, source) for group in groups),
+            *(measured(names.PRECISION, group, source) for group in CONJUNCTIONS),
         )
-        for score, prefix in scores.items()
+        for score, source in names.retrieval_sources(metrics, stage).items()
+    ]
+    columns = [
+        "score",
+        *(f"mAP {name}" for name in groups.values()),
+        *(f"P@{TOP_K} {group}" for group in CONJUNCTIONS),
     ]
     counts = [
-        f"{name}: {metrics[f'{stage}/retrieval/queries_{group}']:.0f} "
-        f"({metrics[f'{stage}/retrieval/queries_skipped_{group}']:.0f})"
+        f"{name}: {measured(names.QUERIES, group):.0f} ({measured(names.SKIPPED, group):.0f})"
         for group, name in groups.items()
     ]
     note = (
         f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): "
         f"{', '.join(counts)}. The first score is the one that the run was asked for."
     )
-    table = pages.Table([*columns, "P@10 negated"], by_score)
-    return [pages.Facts(facts), table, pages.Text(note)]
+    return [pages.Facts(facts), pages.PageTable(columns, by_score), pages.Text(note)]
 
 
 def _queries(rows: Sequence[QueryResult]) -> list[pages.Section]:
@@ -116,9 +117,9 @@ def _queries(rows: Sequence[QueryResult]) -> list[pages.Section]:
     # Of equals the rarer is the harder.
     counted.sort(key=lambda row: (-row.average_precision, row.positives))
     return [
-        pages.Table(columns, counted[: -SHOWN_QUERIES - 1 : -1], "The worst"),
-        pages.Table(columns, counted[:SHOWN_QUERIES], "The best"),
-        pages.Table(columns, rows, folded=f"All {len(rows):,} queries, as asked"),
+        pages.PageTable(columns, counted[: -SHOWN_QUERIES - 1 : -1], "The worst"),
+        pages.PageTable(columns, counted[:SHOWN_QUERIES], "The best"),
+        pages.PageTable(columns, rows, folded=f"All {len(rows):,} queries, as asked"),
     ]
 
 
@@ -142,8 +143,8 @@ def _conditions(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[p
     parts = [(name, _describe(config[name])) for name in PARTS]
     yaml = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
     return [
-        pages.Table((), [(name, value) for name, value in conditions.items() if value]),
-        pages.Table((), parts),
+        pages.PageTable((), [(name, value) for name, value in conditions.items() if value]),
+        pages.PageTable((), parts),
         pages.Listing("The whole config", yaml),
     ]
 

@@ -1,4 +1,4 @@
-"""Tables of numbers with their conditions."""
+"""Tables of numbers with their conditions, written in four formats."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,18 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from src.reports.pages import PageTable
+
 
 class Estimate(NamedTuple):
     """Mean and standard deviation of one number over runs."""
 
     mean: float
-    std: float | None  # None of a single run
+    std: float | None  # None for a single run
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Estimate":
+        """Estimate from the number of each run, at least one."""
         return cls(mean(values), stdev(values) if len(values) > 1 else None)
 
     def __str__(self) -> str:
@@ -26,21 +29,21 @@ class Estimate(NamedTuple):
 Row = dict[str, Any]  # text, numbers or estimates; a missing one is an empty cell
 
 
-class Table(NamedTuple):
-    """What was found, and what it holds for."""
+class ResultTable(NamedTuple):
+    """Numbers, and the conditions that they hold under."""
 
     columns: Mapping[str, str]  # from the keys of a row to headings
     rows: Sequence[Row]
     conditions: str
 
 
-def write_table(stem: Path, table: Table, settings: Any, where: Mapping[str, str]) -> str:
+def write_table(stem: Path, table: ResultTable, settings: Any, where: Mapping[str, str]) -> str:
     """Write a table as JSON and CSV with all digits, as Markdown, and as LaTeX (booktabs).
 
     Args:
-        stem: Of the files.
-        table: What to write.
-        settings: What it was made with; plain values.
+        stem: The path of the files, without their suffixes.
+        table: The table.
+        settings: The settings it was made with, as plain values.
         where: The `provenance` of its numbers.
 
     Returns:
@@ -55,26 +58,26 @@ def write_table(stem: Path, table: Table, settings: Any, where: Mapping[str, str
     markdown = f"{markdown_table(table.columns, table.rows)}\n{describe(table, where)}\n"
     stem.with_suffix(".md").write_text(markdown)
 
-    frame = pd.DataFrame(show_cells(table), columns=list(table.columns.values()))
+    frame = pd.DataFrame(_show_cells(table), columns=list(table.columns.values()))
     stem.with_suffix(".tex").write_text(frame.to_latex(index=False, escape=True))
     numbers = pd.DataFrame([_numbers(table.columns, row) for row in table.rows])
     numbers.to_csv(stem.with_suffix(".csv"), index=False)
     return markdown
 
 
-def describe(table: Table, where: Mapping[str, str]) -> str:
-    """What a table holds for, and where its numbers come from."""
+def describe(table: ResultTable, where: Mapping[str, str]) -> str:
+    """Say what the numbers of a table hold for, and where they come from."""
     machine = f"{where['run/hardware']}, PyTorch {where['run/version/torch']}"
     return f"{table.conditions} {machine}, commit {where['run/commit']}."
 
 
-def show_cells(table: Table) -> list[list[str]]:
-    """The cells of a table as they are shown."""
-    return [[cell(row.get(key, "")) for key in table.columns] for row in table.rows]
+def on_page(table: ResultTable) -> PageTable:
+    """The table as a section of a page."""
+    return PageTable(list(table.columns.values()), _show_cells(table))
 
 
 def markdown_table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """Rows as Markdown, numbers with two significant digits and estimates with four decimals.
+    """Write rows as Markdown, numbers with two significant digits, estimates with four decimals.
 
     Args:
         columns: From the keys of a row to headings.
@@ -94,8 +97,12 @@ def cell(value: str | float | Estimate) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
+def _show_cells(table: ResultTable) -> list[list[str]]:
+    return [[cell(row.get(key, "")) for key in table.columns] for row in table.rows]
+
+
 def _numbers(columns: Mapping[str, str], row: Row) -> Row:
-    """A row by its headings, an estimate as two numbers."""
+    """The cells of a row by their headings, an estimate as two numbers."""
     cells: Row = {}
     for key, heading in columns.items():
         value = row.get(key, "")

@@ -7,10 +7,23 @@ from typing import Any
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-EVERY_EPOCH = re.compile(r"val/|train/(spectral|batch)/")
+from src.metrics.names import (
+    BATCH,
+    CALIBRATION,
+    LITERAL_AUPRC,
+    MAP,
+    MINTERM_ACCURACY,
+    PRECISION,
+    RETRIEVAL,
+    SPECTRAL,
+)
+
+EVERY_EPOCH = re.compile(rf"val/|train/({SPECTRAL}|{BATCH})/")
 BEST = {
-    "max": re.compile(r"val/(minterm_accuracy|literal_auprc|retrieval/(map|precision)\w*)$"),
-    "min": re.compile(r"(train|val)/(\w+/)?(loss|\w+_gap)$|val/calibration/"),
+    "max": re.compile(
+        rf"val/({MINTERM_ACCURACY}|{LITERAL_AUPRC}|{RETRIEVAL}/({MAP}|{PRECISION})(_\w+)?)$"
+    ),
+    "min": re.compile(rf"(train|val)/(\w+/)?(loss|\w+_gap)$|val/{CALIBRATION}/"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from src.reports.figures import retrieval_figure
+from src.reports.figures.retrieval import retrieval_figure
 from src.search.answers import Answer, show
 from src.search.images import Images
 

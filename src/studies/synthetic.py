@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 from src.losses.nuclear import NuclearNormLoss
-from src.reports.figures import MEASURED, THEORY
-from src.reports.tables import Table
+from src.reports.figures.colors import MEASURED, THEORY
+from src.reports.tables import ResultTable
 from src.studies.descent import gradient_steps, random_start
 from src.studies.geometry import cosines
 from src.subspaces.closed_form import optimal_loss, optimal_singular_values
@@ -46,7 +46,7 @@ def run(
     seed: int,
     alpha: float,
     beta: float,
-) -> Table:
+) -> ResultTable:
     """Descend every loss for all labels, draw `figure.png` and compare with the closed form.
 
     Args:
@@ -81,7 +81,7 @@ def run(
         f"Free embeddings of {embedding_dim} dimensions, SGD from normal values of deviation "
         f"{INITIAL_SCALE}, seed {seed}; nuclear norm with alpha {alpha}, beta {beta}."
     )
-    return Table(COLUMNS, rows, conditions)
+    return ResultTable(COLUMNS, rows, conditions)
 
 
 def label_matrix(samples: Sequence[Sequence[int]]) -> Tensor:

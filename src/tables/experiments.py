@@ -1,54 +1,45 @@
-"""Tables of `experiments/`: the runs that they are made of, and what came out.
+"""Tables of `experiments/`: the runs that they are made of, and their results.
 
 A file of `experiments/` is a table or figure, with a `title` of a sentence or two and the `caption`
 of its figure. It holds either
 
-- `study`: what is called for it, with a `_target_`, or
+- `study`: the function or class that makes it, with a `_target_`, or
 - `sweeps`: for each name overrides of `src.train`, those with commas swept; `overrides` and `seeds`
-  go to all of them. `columns` are metrics of runs with their headings, `labels` what settings are
-  called, and `published` figures by metric, sweep and label. With `by_score` each setting has a row
-  for each of its retrieval scores.
+  go to all of them. `columns` are metrics of runs with their headings, `labels` the names that
+  settings have in the table, and `published` figures by metric, sweep and label. With `by_score`
+  each setting has a row for each of its retrieval scores.
 
 `scales` are changes to the rest: `smoke` (seconds), `cpu` (an evening on 2 cores) and `paper` (the
 full protocol, on a GPU), with what it took, in `minutes`, where that was measured. `extends` names
 a table whose file is read first, and whose runs are shared.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
-from src.reports.figures import estimates_figure
-from src.reports.measures import Results, Setting, describe_runs, estimates, provenance_of
-from src.reports.sensitivity import sensitivity_figure
-from src.reports.tables import Row, Table
+from src.reports.figures.settings import estimates_figure
+from src.reports.tables import ResultTable, Row
+from src.tables.aggregate import (
+    RESULTS,
+    Group,
+    describe_runs,
+    find_jobs,
+    finished_runs,
+    group_jobs,
+    provenance_of,
+)
+from src.tables.sensitivity import sensitivity_figure
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 REFERENCE = "reference_numbers"  # published figures, which tables refer to
-
-
-class Job(NamedTuple):
-    """A training run of a sweep."""
-
-    setting: Setting
-    folder: Path
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has left its metrics."""
-        return (self.folder / "metrics.json").exists()
-
-    @property
-    def results(self) -> dict[str, Any] | None:
-        """What its metrics.json holds; None while it is not finished."""
-        return json.loads((self.folder / "metrics.json").read_text()) if self.finished else None
+SEED = "seed"
 
 
 class Sweep(NamedTuple):
@@ -60,36 +51,54 @@ class Sweep(NamedTuple):
     group: str  # of its runs in W&B
 
     @property
-    def jobs(self) -> list[Job]:
-        (batch,) = BasicSweeper.split_arguments(self._parsed, max_batch_size=None)
-        jobs = []
-        for overrides in batch:
-            parsed = OverridesParser.create().parse_overrides(overrides)
-            swept = {
-                override.key_or_group: text
-                for override, text in zip(parsed, overrides, strict=True)
-                if override.key_or_group not in self._shared_keys
-            }
-            folder = self.folder / ",".join(sorted(swept.values()))
-            del swept["seed"]
-            jobs.append(Job(tuple(swept.values()), folder))
-        return jobs
+    def jobs(self) -> list[tuple[str, ...]]:
+        """The overrides of each job, as Hydra writes them down."""
+        values = [
+            [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if override.is_sweep_override()
+            else [f"{key}={override.get_value_element_as_str()}"]
+            for key, override in self._parsed.items()
+        ]
+        return list(product(*values))
 
     @property
-    def results(self) -> dict[Setting, list[dict[str, Any]]]:
-        """What finished jobs found, by setting; none of a setting without one."""
-        settings: dict[Setting, list[dict[str, Any]]] = {}
-        for job in self.jobs:
-            results = job.results
-            settings.setdefault(job.setting, []).extend([] if results is None else [results])
-        return settings
+    def groups(self) -> list[Group]:
+        """The runs of each setting, read from the folders that Hydra has made for them.
+
+        A folder is that of a job if its run was started with all overrides of the job.
+        """
+        swept = {key for key, override in self._parsed.items() if override.is_sweep_override()}
+        started = find_jobs(self.folder, below="**")
+        return group_jobs(
+            (
+                tuple(item for item in job if item.partition("=")[0] in swept - {SEED}),
+                next((found for found in started if set(job) <= set(found.overrides)), None),
+            )
+            for job in self.jobs
+        )
+
+    @property
+    def unfinished(self) -> int:
+        """The number of runs that are still to be made or gone on with."""
+        return sum(group.unfinished for group in self.groups)
+
+    def count_results(self) -> int:
+        """Count the runs that have left their metrics, whatever they are, without reading them."""
+        return sum(1 for _ in self.folder.glob(f"*/{RESULTS}"))
 
     @property
     def arguments(self) -> list[str]:
-        """Of `python -m src.train`. A run lies in a folder named after what is swept in it, and
-        goes on where it stopped.
+        """The arguments of `python -m src.train`.
+
+        Hydra names the folder of a run after what is swept in it, so that the same command finds it
+        again and goes on where the run stopped.
         """
-        excluded = ",".join(["ckpt_path", "group", *self._shared_keys])
+        shared = [
+            override.key_or_group
+            for key, override in self._parsed.items()
+            if not override.is_sweep_override() and key != SEED
+        ]
+        excluded = ",".join(["ckpt_path", "group", *shared])
         return [
             "-m",
             *self.overrides,
@@ -101,20 +110,14 @@ class Sweep(NamedTuple):
         ]
 
     @property
-    def _parsed(self) -> list[Override]:
-        return OverridesParser.create().parse_overrides(self.overrides)
-
-    @property
-    def _shared_keys(self) -> list[str]:
-        return [
-            override.key_or_group
-            for override in self._parsed
-            if not override.is_sweep_override() and override.key_or_group != "seed"
-        ]
+    def _parsed(self) -> dict[str, Override]:
+        """The overrides by their keys; of several with one key Hydra takes the last."""
+        parsed = OverridesParser.create().parse_overrides(self.overrides)
+        return {override.get_key_element(): override for override in parsed}
 
 
 def table_names() -> list[str]:
-    """What can be reproduced."""
+    """The names of all tables that can be made."""
     return sorted(path.stem for path in EXPERIMENTS.glob("*.yaml") if path.stem != REFERENCE)
 
 
@@ -122,8 +125,8 @@ def load_experiment(name: str, scale: str, study: Mapping[str, Any]) -> DictConf
     """Read a table at a scale.
 
     Args:
-        name: Of a file in `experiments/`.
-        scale: One that it has.
+        name: The name of its file in `experiments/`.
+        scale: One of its scales.
         study: Changes to its study.
 
     Raises:
@@ -159,14 +162,18 @@ def _merge(*configs: DictConfig) -> DictConfig:
 
 
 def sweeps_of(experiment: DictConfig, folder: Path, group: str) -> list[Sweep]:
-    """The sweeps of a table, but for those that are null; they leave their runs below a folder, and
-    in a group of W&B.
+    """The sweeps of a table, but for those that are null.
+
+    Args:
+        experiment: The table.
+        folder: Where each sweep has a folder of its name.
+        group: The group of the runs in W&B.
     """
     seeds = ",".join(map(str, experiment.seeds))
     return [
         Sweep(
             str(name),
-            [*overrides, *experiment.overrides, f"seed={seeds}"],
+            [*overrides, *experiment.overrides, f"{SEED}={seeds}"],
             folder / str(name),
             group,
         )
@@ -175,8 +182,12 @@ def sweeps_of(experiment: DictConfig, folder: Path, group: str) -> list[Sweep]:
     ]
 
 
-def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, dict[str, str]]:
-    """Means and deviations over seeds, beside published figures; some run must be finished.
+def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[ResultTable, dict[str, str]]:
+    """Make a table of means and deviations over seeds, beside published figures.
+
+    Args:
+        experiment: The table.
+        sweeps: Its sweeps, of which some run is finished.
 
     Returns:
         The table, and the `provenance` of its runs.
@@ -184,20 +195,21 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, di
     labels = experiment.get("labels", {})
     by_score = experiment.get("by_score", False)
     rows: list[Row] = []
-    finished: list[dict[str, Any]] = []
-    missing = sum(not job.finished for sweep in sweeps for job in sweep.jobs)
+    all_groups: list[Group] = []
     for sweep in sweeps:
-        for setting, runs in sweep.results.items():
-            finished += runs
-            names = [labels.get(part, _value(part)) for part in setting]
+        groups = sweep.groups
+        all_groups += groups
+        for group in groups:
+            names = [labels.get(part, _value(part)) for part in group.setting]
             row = {
                 "sweep": labels.get(sweep.name, sweep.name),
                 "setting": ", ".join(names) or labels.get("default", "default"),
-                "n": str(len(runs)),
             }
-            found = estimates(runs, experiment.columns, by_score) if runs else [{}]
             figures = _published(experiment, sweep.name, row["setting"])
-            rows += [row | cells | _compare(cells, figures) for cells in found]
+            rows += [
+                row | cells | _compare(cells, figures)
+                for cells in group.rows(experiment.columns, by_score)
+            ]
     columns = {"sweep": "data", "setting": "setting"}
     columns |= {"score": "score"} if by_score else {}
     columns["n"] = "n"
@@ -206,13 +218,14 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[Table, di
         if any(f"{key} published" in row for row in rows):
             columns[f"{key} published"] = "published"
             columns[f"{key} difference"] = "difference"
-    return Table(columns, rows, _conditions(experiment, finished, missing)), provenance_of(finished)
+    conditions = _conditions(experiment, all_groups)
+    return ResultTable(columns, rows, conditions), provenance_of(finished_runs(all_groups))
 
 
-def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: Table) -> Figure:
-    """Curves of a sweep over numbers, or else all measures between 0 and 1, by row."""
+def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: ResultTable) -> Figure:
+    """Draw the curves of a sweep over numbers, or else all measures between 0 and 1, by row."""
     if len(sweeps) == 1:
-        curves = sensitivity_figure(sweeps[0].results)
+        curves = sensitivity_figure({group.setting: group.runs for group in sweeps[0].groups})
         if curves is not None:
             return curves
     shown = {
@@ -252,11 +265,10 @@ def _value(override: str) -> str:
     return override.partition("=")[2] if override.startswith("+") else override
 
 
-def _conditions(experiment: DictConfig, finished: Results, missing: int) -> str:
-    shared = " ".join(experiment.overrides)
+def _conditions(experiment: DictConfig, groups: Sequence[Group]) -> str:
+    missing = sum(group.unfinished for group in groups)
     lines = [
-        describe_runs(finished),
-        f"All with {shared}." if shared else "",
+        describe_runs(finished_runs(groups), shared=" ".join(experiment.overrides)),
         f"Published: {str(experiment.get('published_source', 'not available')).strip()}.",
         f"{missing} runs are not finished." if missing else "",
     ]

@@ -1,6 +1,5 @@
 """Tables at the end of a sweep: mean and standard deviation over seeds."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,23 +8,24 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
+from src.metrics.names import MAP, MEASURE_HEADINGS, main_columns, retrieval_name
 from src.reports import pages
-from src.reports.figures import estimates_figure
-from src.reports.measures import (
-    MAIN_COLUMNS,
-    RETRIEVAL,
-    Results,
-    Setting,
+from src.reports.figures.settings import estimates_figure
+from src.reports.tables import ResultTable, Row, describe, on_page, write_table
+from src.tables.aggregate import (
+    Group,
+    Job,
     describe_runs,
-    estimates,
+    find_jobs,
+    finished_runs,
+    group_jobs,
+    groups_asked,
     provenance_of,
-    query_groups,
 )
-from src.reports.sensitivity import parallel_figure, sensitivity_figure
-from src.reports.tables import Table, describe, show_cells, write_table
+from src.tables.sensitivity import parallel_figure, sensitivity_figure
 
 NO_SETTINGS = ("seed=", "data_dir=")  # rows are means over seeds, wherever the data lies
 SENSITIVITY_CAPTION = (
@@ -40,7 +40,6 @@ RETRIEVAL_CAPTION = (
     "mAP of each setting, asked by each of its scores, for each kind of query: mean ± standard "
     "deviation over seeds."
 )
-RETRIEVAL_MEASURES = {"map": "mAP", "precision_at_10": "P@10"}
 
 
 class SweepTable(Callback):
@@ -72,39 +71,43 @@ def write_tables(folder: Path, pictures: bool) -> None:
     """Read the results of all jobs below a folder and write its tables, if any job is finished.
 
     Args:
-        folder: Of a sweep.
+        folder: The folder of the sweep.
         pictures: Whether to draw them as well, and to write the page that shows all.
     """
-    jobs = _find_jobs(folder)
-    common, settings = _settings_of(jobs)
-    results = {setting: _results(folders) for setting, folders in settings.items()}
-    finished = [run for runs in results.values() for run in runs]
+    jobs = find_jobs(folder)
+    chosen = [{item for item in job.overrides if not item.startswith(NO_SETTINGS)} for job in jobs]
+    common = set.intersection(*chosen)
+    groups = group_jobs(
+        (tuple(sorted(overrides - common)), job)
+        for overrides, job in zip(chosen, jobs, strict=True)
+    )
+    finished = finished_runs(groups)
     if not finished:
         return
-    shared = f" All with {', '.join(sorted(common))}." if common else ""
-    conditions = describe_runs(finished) + shared
+    conditions = describe_runs(finished, shared=", ".join(sorted(common)))
     tables = {
-        "sweep": _sweep_table(results, settings, conditions),
-        "retrieval": _retrieval_table(results, conditions),
+        "sweep": _sweep_table(groups, conditions),
+        "retrieval": _retrieval_table(groups, conditions),
     }
     where = provenance_of(finished)
-    started = {job.name: overrides for job, overrides in jobs.items()}
+    started = {job.folder.name: job.overrides for job in jobs}
     for name, table in tables.items():
         write_table(folder / name, table, started, where)
     if pictures:
-        _write_page(folder, tables, describe(tables["sweep"], where), results, jobs)
+        _write_page(folder, tables, describe(tables["sweep"], where), groups, jobs)
 
 
 def _write_page(
     folder: Path,
-    tables: Mapping[str, Table],
+    tables: Mapping[str, ResultTable],
     conditions: str,
-    results: Mapping[Setting, Results],
-    jobs: Mapping[Path, list[str]],
+    groups: Sequence[Group],
+    jobs: Sequence[Job],
 ) -> None:
     """Write index.html, and the pictures that it shows."""
     sweep, retrieval = tables["sweep"], tables["retrieval"]
-    sections: list[pages.Section] = [_on_page(sweep), pages.Text(conditions)]
+    sections: list[pages.Section] = [on_page(sweep), pages.Text(conditions)]
+    results = {group.setting: group.runs for group in groups}
     for name, figure, caption in (
         ("sensitivity", sensitivity_figure(results), SENSITIVITY_CAPTION),
         ("parallel", parallel_figure(results), PARALLEL_CAPTION),
@@ -112,16 +115,17 @@ def _write_page(
         if figure is not None:
             figure.savefig(folder / f"{name}.png", dpi=130)
             sections.append(pages.Picture(folder / f"{name}.png", caption))
+    drawn = f"test/{retrieval_name(MAP)}_"
     figure = estimates_figure(
         [(re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in retrieval.rows],
-        {key: heading for key, heading in retrieval.columns.items() if f"{RETRIEVAL}/map_" in key},
+        {key: heading for key, heading in retrieval.columns.items() if key.startswith(drawn)},
         retrieval.rows,
         "mAP of each method and score, by kind of query",
     )
     figure.savefig(folder / "retrieval.png", dpi=130)
     sections += [
         pages.Heading("Retrieval"),
-        _on_page(retrieval),
+        on_page(retrieval),
         pages.Picture(folder / "retrieval.png", RETRIEVAL_CAPTION),
         pages.Heading("Runs"),
         _table_of_runs(jobs),
@@ -130,84 +134,45 @@ def _write_page(
     pages.write_page(folder / "index.html", here.parent.name, sections, here.name)
 
 
-def _find_jobs(folder: Path) -> dict[Path, list[str]]:
-    """Folders of the jobs of a sweep and what each was started with."""
-    found = folder.glob("*/.hydra/overrides.yaml")
-    return {
-        path.parent.parent: [str(override) for override in OmegaConf.load(path)]
-        for path in sorted(found, key=lambda path: (len(str(path)), path))  # 2 before 10
-    }
-
-
-def _settings_of(jobs: Mapping[Path, list[str]]) -> tuple[set[str], dict[Setting, list[Path]]]:
-    """What all jobs were set to, but for their seed, and the jobs of each choice of the rest."""
-    chosen = {
-        job: {item for item in overrides if not item.startswith(NO_SETTINGS)}
-        for job, overrides in jobs.items()
-    }
-    common = set.intersection(*chosen.values())
-    settings: dict[Setting, list[Path]] = {}
-    for job, overrides in chosen.items():
-        settings.setdefault(tuple(sorted(overrides - common)), []).append(job)
-    return common, settings
-
-
-def _results(jobs: Sequence[Path]) -> Results:
-    """What the finished ones of some jobs measured."""
-    found = (job / "metrics.json" for job in jobs)
-    return [json.loads(path.read_text()) for path in found if path.exists()]
-
-
-def _table_of_runs(jobs: Mapping[Path, list[str]]) -> pages.Table:
+def _table_of_runs(jobs: Sequence[Job]) -> pages.PageTable:
     rows = []
-    for job, overrides in jobs.items():
-        page = job / "report" / "index.html"
-        link = pages.Link(job.name, f"{job.name}/report/index.html") if page.exists() else job.name
+    for folder, overrides in jobs:
+        name = folder.name
+        page = folder / "report" / "index.html"
+        link = pages.Link(name, f"{name}/report/index.html") if page.exists() else name
         rows.append((link, ", ".join(overrides)))
-    return pages.Table(("run", "set on the command line"), rows)
+    return pages.PageTable(("run", "set on the command line"), rows)
 
 
-def _on_page(table: Table) -> pages.Table:
-    return pages.Table(list(table.columns.values()), show_cells(table))
-
-
-def _sweep_table(
-    results: Mapping[Setting, Results], settings: Mapping[Setting, Sequence[Path]], conditions: str
-) -> Table:
+def _sweep_table(groups: Sequence[Group], conditions: str) -> ResultTable:
     measured = {
-        key
-        for runs in results.values()
-        for run in runs
-        for key, value in run.items()
-        if value is not None
+        key for run in finished_runs(groups) for key, value in run.items() if value is not None
     }
-    columns = {key: heading for key, heading in MAIN_COLUMNS.items() if key in measured}
+    columns = {key: heading for key, heading in main_columns("test").items() if key in measured}
     rows = [
-        _named(setting, runs)
-        | (estimates(runs, columns, by_score=False)[0] if runs else {})
-        | {"unfinished": str(len(settings[setting]) - len(runs))}
-        for setting, runs in results.items()
+        _named(group) | row | {"unfinished": str(group.unfinished)}
+        for group in groups
+        for row in group.rows(columns, by_score=False)
     ]
     headings = {"setting": "setting", "n": "n"} | columns | {"unfinished": "unfinished"}
-    return Table(headings, rows, conditions)
+    return ResultTable(headings, rows, conditions)
 
 
-def _retrieval_table(results: Mapping[Setting, Results], conditions: str) -> Table:
-    groups = query_groups([run for runs in results.values() for run in runs])
+def _retrieval_table(groups: Sequence[Group], conditions: str) -> ResultTable:
     columns = {
-        f"{RETRIEVAL}/{measure}_{group}": f"{heading} {name}"
-        for measure, heading in RETRIEVAL_MEASURES.items()
-        for group, name in groups.items()
+        f"test/{retrieval_name(measure, queries)}": f"{heading} {name}"
+        for measure, heading in MEASURE_HEADINGS.items()
+        for queries, name in groups_asked(finished_runs(groups)).items()
     }
     rows = [
-        _named(setting, runs) | cells
-        for setting, runs in results.items()
-        if runs
-        for cells in estimates(runs, columns, by_score=True)
+        _named(group) | row
+        for group in groups
+        if group.runs
+        for row in group.rows(columns, by_score=True)
     ]
     headings = {"setting": "setting", "score": "score", "n": "n"} | columns
-    return Table(headings, rows, conditions)
+    return ResultTable(headings, rows, conditions)
 
 
-def _named(setting: Setting, runs: Results) -> dict[str, str]:
-    return {"setting": ", ".join(setting) or "as below", "n": str(len(runs))}
+def _named(group: Group) -> Row:
+    return {"setting": ", ".join(group.setting) or "as below"}

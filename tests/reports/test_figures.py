@@ -7,14 +7,10 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from src.metrics.calibration import reliability
-from src.reports.figures import (
-    WRONG,
-    coherence_figure,
-    estimates_figure,
-    reliability_figure,
-    retrieval_figure,
-    spectrum_figure,
-)
+from src.reports.figures.colors import WRONG
+from src.reports.figures.retrieval import retrieval_figure
+from src.reports.figures.settings import estimates_figure
+from src.reports.figures.spectra import coherence_figure, reliability_figure, spectrum_figure
 from src.reports.tables import Estimate, Row
 from src.subspaces.minterms import minterm_name
 

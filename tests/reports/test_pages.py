@@ -20,9 +20,9 @@ from src.reports.pages import (
     Heading,
     Link,
     Listing,
+    PageTable,
     Picture,
     Section,
-    Table,
     Text,
     write_page,
 )
@@ -167,7 +167,8 @@ def test_evaluation_leaves_the_same_page(page: Chrome, trained_run: Run, tmp_pat
 def test_run_without_test_or_report_has_a_page_of_its_validation(
     browser: Chrome, tmp_path: Path
 ) -> None:
-    run = train(tmp_path / "run", "debug=fast", "logger=none", "test=false", "~callbacks.report")
+    silent = ["logger=none", "~callbacks.report", "~callbacks.spectra"]
+    run = train(tmp_path / "run", "debug=fast", "test=false", *silent)
     browser.get(f"file://{run.folder / 'report' / 'index.html'}")
     assert texts(browser, "h2")[0] == "Results, validation split"
     facts = browser.execute_script(READ_FACTS)
@@ -231,7 +232,7 @@ def test_text_of_any_kind_is_shown_as_it_is(browser: Chrome, tmp_path: Path) -> 
         Heading(ODD),
         Text(ODD),
         Facts({ODD: ODD}),
-        Table((ODD, "n"), [(ODD, 1), (Link(ODD, f"{ODD}.html"), 2)], caption=ODD, folded=ODD),
+        PageTable((ODD, "n"), [(ODD, 1), (Link(ODD, f"{ODD}.html"), 2)], caption=ODD, folded=ODD),
         Listing(ODD, script),
         Picture(tmp_path / "picture.png", ODD),
     ]
@@ -255,7 +256,9 @@ def test_numbers_are_aligned_and_text_is_not(browser: Chrome, tmp_path: Path) ->
         ("3 of 4", float("nan"), "", 7, False, "one", None),
         ("prime", 0.00034, "1.5e-05", 0, False, 2, None),
     ]
-    write_page(tmp_path / "page.html", "numbers", [Table(columns, rows), Table(columns, [])])
+    write_page(
+        tmp_path / "page.html", "numbers", [PageTable(columns, rows), PageTable(columns, [])]
+    )
     browser.get(f"file://{tmp_path / 'page.html'}")
     cells = browser.execute_script(READ_TABLES)[0][1:]
     assert cells[0] == ["even", "0.5000", "0.9906 ± 0.0025", "10,000", "yes", "1", "-"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from matplotlib.figure import Figure, SubFigure
 from rich.progress import track
 
-from src.reports.figures import MEASURED, THEORY
-from src.reports.tables import Table
+from src.reports.figures.colors import MEASURED, THEORY
+from src.reports.tables import ResultTable
 from src.studies.claims.self_supervised import SelfSupervisedClaims
 from src.studies.claims.supervised import SupervisedClaims
 from src.studies.claims.verdicts import COLUMNS, NEAR, Found
@@ -23,7 +23,7 @@ def run(
     remarks: str,
     self_supervised: SelfSupervisedClaims,
     supervised: SupervisedClaims,
-) -> Table:
+) -> ResultTable:
     """Find all optima, judge the claims about them and draw `figure.png`.
 
     Args:
@@ -42,7 +42,7 @@ def run(
         f"{NEAR:g} of the least loss. Singular values above {bounds['rank']:g} of the largest "
         f"count. {' '.join(remarks.split())}"
     )
-    return Table(COLUMNS, rows, conditions)
+    return ResultTable(COLUMNS, rows, conditions)
 
 
 def figure(

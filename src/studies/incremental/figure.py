@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from src.reports.figures import THEORY
+from src.reports.figures.colors import THEORY
 from src.studies.incremental.learner import Accuracies
 
 TITLES = {

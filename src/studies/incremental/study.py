@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from src.data.images import ImageSet
 from src.losses.nuclear import NuclearNormLoss
 from src.optimizers import OptimizerFactory
-from src.reports.tables import Row, Table
+from src.reports.tables import ResultTable, Row
 from src.studies.incremental.figure import TITLES, accuracy_figure
 from src.studies.incremental.learner import Accuracies, Data, Loss, Phase, Samples, build_learner
 from src.studies.incremental.methods import SECOND_PHASES
@@ -41,7 +41,7 @@ def run(
     batch_size: int,
     seeds: Sequence[int],
     device: Literal["cpu", "cuda"],
-) -> Table:
+) -> ResultTable:
     """Train both phases by every method, draw `figure.png` and compare accuracies.
 
     Args:
@@ -110,7 +110,7 @@ def run(
         f"others and none of the old. ConvNet, batches of {batch_size}; nuclear norm with D = "
         f"{embedding_dim}, alpha {loss.alpha}, beta {loss.beta}."
     )
-    return Table(COLUMNS, rows, conditions)
+    return ResultTable(COLUMNS, rows, conditions)
 
 
 def load(image_set: ImageSet, split: str, old_classes: int, images_per_class: int | None) -> Data:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from src.reports.sensitivity import parallel_figure, sensitivity_figure
+from src.tables.sensitivity import parallel_figure, sensitivity_figure
 
 Settings = dict[tuple[str, ...], list[dict[str, Any]]]
 

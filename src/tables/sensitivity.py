@@ -1,4 +1,4 @@
-"""Pictures of sweeps over numbers: what a result owes to a setting."""
+"""Pictures of sweeps over numbers, which show how much results depend on a setting."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -6,25 +6,34 @@ from statistics import mean, stdev
 
 from matplotlib.figure import Figure
 
-from src.reports.figures import curves_figure, grid_figure, lines_figure
-from src.reports.measures import Results, Setting, measurements
+from src.metrics.names import (
+    MAIN_HEADINGS,
+    MAP,
+    MINTERM_ACCURACY,
+    NEGATED,
+    POSITIVE,
+    RELATIVE_GAP,
+    retrieval_name,
+)
+from src.reports.figures.settings import curves_figure, grid_figure, lines_figure
+from src.tables.aggregate import Results, Setting, measurements
 
-MEASURES = {
-    "test/minterm_accuracy": "minterm accuracy",
-    "test/retrieval/map_positive": "mAP positive",
-    "test/retrieval/map_negated": "mAP negated",
-    "test/spectral/relative_gap": "gap, share of the optimum",
-}
-COLORING = "test/retrieval/map_negated"  # of parallel coordinates
+DRAWN = (
+    *(MINTERM_ACCURACY, retrieval_name(MAP, POSITIVE)),
+    *(retrieval_name(MAP, NEGATED), RELATIVE_GAP),
+)
+MEASURES = {f"test/{name}": MAIN_HEADINGS[name] for name in DRAWN}
+COLORING = f"test/{retrieval_name(MAP, NEGATED)}"  # of parallel coordinates
 FEWEST = 3  # values of a setting that are worth a picture
 MOSTLY = 0.5  # share of a grid's cells that make it one
 
 
 def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
-    """Curves over one number, a line for each choice of the rest, or a grid over two numbers.
+    """Draw curves over one number, a line for each choice of the rest, or a grid over two numbers.
 
     Args:
-        settings: From what settings differ in, overrides `key=value`, to the results of their runs.
+        settings: The results of the runs of each setting, an override `key=value` for each thing
+            that settings differ in.
 
     Returns:
         None if no setting is a number with at least three values, or there is more to show.
@@ -72,7 +81,7 @@ def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
 
 
 def parallel_figure(settings: Mapping[Setting, Results]) -> Figure | None:
-    """A line for each setting through the numbers that were set and the measures that came out.
+    """Draw a line for each setting through the numbers that were set and the measures of its runs.
 
     Args:
         settings: As in `sensitivity_figure`.
@@ -94,7 +103,7 @@ def parallel_figure(settings: Mapping[Setting, Results]) -> Figure | None:
 def _numbers_of(
     settings: Mapping[Setting, Results],
 ) -> tuple[list[dict[str, str]], list[str]]:
-    """What each setting chose, by key, and the keys that are numbers with values enough."""
+    """The choices of each setting, by key, and the keys that are numbers with values enough."""
     chosen = [dict(override.partition("=")[::2] for override in setting) for setting in settings]
     numbers = [
         key

@@ -1,0 +1,135 @@
+"""The names of metrics and the headings that tables give them, as plain strings.
+
+A metric is logged as `STAGE/NAME`, with the stage `train`, `val` or `test`. Names of retrieval have
+parts: `retrieval/map_negated` is the mean average precision (`map`) of queries with negation by the
+score that a run was asked for, `retrieval_projector/map_negated` the same by another score.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MINTERM_ACCURACY = "minterm_accuracy"
+CALIBRATED_ACCURACY = "calibrated_minterm_accuracy"
+LITERAL_AUPRC = "literal_auprc"
+
+RETRIEVAL = "retrieval"
+SUBSPACES = "subspaces"  # what the subspaces answer where a run has another readout
+SUBSPACES_ACCURACY = f"{SUBSPACES}/{MINTERM_ACCURACY}"
+MAP, PRECISION = "map", "precision_at_10"
+QUERIES, SKIPPED = "queries", "queries_skipped"
+POSITIVE, NEGATED, DEPTH = "positive", "negated", "depth_"  # groups of queries; DEPTH and a number
+RETRIEVAL_TABLE = "retrieval_table"  # every query, in W&B
+MEASURE_HEADINGS = {MAP: "mAP", PRECISION: "P@10"}
+
+CALIBRATION = "calibration"
+PROBABILITY, CALIBRATED = "probability", "calibrated"
+LITERALS, PROPOSITIONS = "literals", "propositions"
+
+SPECTRAL = "spectral"
+MAX_COHERENCE = f"{SPECTRAL}/max_coherence"
+SEMANTIC_COHERENCE = f"{SPECTRAL}/semantic_coherence"
+MAX_COMMUTATOR = f"{SPECTRAL}/max_commutator"
+NUM_MINTERMS = f"{SPECTRAL}/minterms"
+OPTIMALITY_GAP = f"{SPECTRAL}/optimality_gap"
+RELATIVE_GAP = f"{SPECTRAL}/relative_gap"
+EFFECTIVE_RANK = f"{SPECTRAL}/effective_rank"
+SINGULAR_VALUES = f"{SPECTRAL}/singular_values"
+OPTIMAL_VALUES = f"{SPECTRAL}/optimal_values"
+
+BATCH = "batch"  # of the last training batch
+BATCH_GAP = f"{BATCH}/optimality_gap"
+BATCH_RANK = f"{BATCH}/label_rank"
+BATCH_MINTERMS = f"{BATCH}/minterms"
+
+PROBE = "probe"
+LINEAR_ACCURACY = f"{PROBE}/linear_accuracy"
+LINEAR_CONVERGED = f"{PROBE}/linear_converged"
+KNN_ACCURACY = f"{PROBE}/knn_accuracy"
+PROBE_RANK = f"{PROBE}/effective_rank"
+
+
+def retrieval_name(measure: str, group: str = "", source: str = RETRIEVAL) -> str:
+    """The name of a measure of retrieval.
+
+    Args:
+        measure: `MAP`, `PRECISION`, `QUERIES` or `SKIPPED`.
+        group: The queries that it is of; none for all conjunctions.
+        source: What answers: `RETRIEVAL`, `SUBSPACES` or a `score_source`.
+    """
+    return f"{source}/{measure}_{group}" if group else f"{source}/{measure}"
+
+
+def score_source(kind: str) -> str:
+    """The source of retrieval by another score than the one that a run was asked for."""
+    return f"{RETRIEVAL}_{kind}"
+
+
+def calibration_name(kind: str, asked: str) -> str:
+    """The name of an expected calibration error.
+
+    Args:
+        kind: `PROBABILITY` or `CALIBRATED`.
+        asked: `LITERALS` or `PROPOSITIONS`.
+    """
+    return f"{CALIBRATION}/{kind}_of_{asked}"
+
+
+def singular_value_name(index: int, optimal: bool = False) -> str:
+    """The name of a singular value, counted from 1, measured or at the optimum."""
+    return f"{SPECTRAL}/{'optimal_' if optimal else ''}s_{index:02d}"
+
+
+MAIN_HEADINGS = {
+    MINTERM_ACCURACY: "minterm accuracy",
+    CALIBRATED_ACCURACY: "calibrated accuracy",
+    SUBSPACES_ACCURACY: "accuracy by subspaces",
+    LITERAL_AUPRC: "literal AUPRC",
+    LINEAR_ACCURACY: "linear probe",
+    KNN_ACCURACY: "kNN",
+    PROBE_RANK: "effective rank",
+    retrieval_name(MAP, POSITIVE): "mAP positive",
+    retrieval_name(MAP, NEGATED): "mAP negated",
+    retrieval_name(PRECISION, POSITIVE): "P@10 positive",
+    retrieval_name(PRECISION, NEGATED): "P@10 negated",
+    retrieval_name(MAP, POSITIVE, SUBSPACES): "mAP positive by subspaces",
+    retrieval_name(MAP, NEGATED, SUBSPACES): "mAP negated by subspaces",
+    calibration_name(PROBABILITY, PROPOSITIONS): "calibration error",
+    calibration_name(CALIBRATED, PROPOSITIONS): "after calibration",
+    MAX_COHERENCE: "largest coherence",
+    SEMANTIC_COHERENCE: "semantic coherence",
+    OPTIMALITY_GAP: "optimality gap",
+    RELATIVE_GAP: "gap, share of the optimum",
+}
+
+
+def main_columns(stage: str) -> dict[str, str]:
+    """The metrics of a stage that tables show, from keys to headings."""
+    return {f"{stage}/{name}": heading for name, heading in MAIN_HEADINGS.items()}
+
+
+def retrieval_sources(metrics: Mapping[str, Any], stage: str) -> dict[str, str]:
+    """The scores that a run was tested with, the one that it was asked for first.
+
+    Args:
+        metrics: The metrics of the run, with its own keys.
+        stage: The stage to look at.
+
+    Returns:
+        The `source` of each score, by its name.
+    """
+    start = f"{stage}/{score_source('')}"
+    others = (key.removeprefix(start).partition("/")[0] for key in metrics if key.startswith(start))
+    return {metrics["run/score"]: RETRIEVAL} | {kind: score_source(kind) for kind in others}
+
+
+def query_groups(keys: Iterable[str], stage: str) -> dict[str, str]:
+    """The groups of queries that runs were asked, with what headings call them.
+
+    Args:
+        keys: The keys of the metrics of all runs.
+        stage: The stage to look at.
+    """
+    prefix = f"{stage}/{retrieval_name(QUERIES, DEPTH)}"
+    depths = {int(key.removeprefix(prefix)) for key in keys if key.startswith(prefix)}
+    groups = [POSITIVE, NEGATED, *(f"{DEPTH}{depth}" for depth in sorted(depths))]
+    return {group: group.replace("_", " ") for group in groups}

@@ -1,0 +1,40 @@
+"""Names of metrics in code, held against what a run logs."""
+
+from conftest import Run
+
+from src.metrics import names
+
+
+def test_a_run_logs_what_is_named(trained_run: Run) -> None:
+    elsewhere = (f"test/{names.SUBSPACES}/", f"test/{names.PROBE}/")  # of other runs
+    expected = {key for key in names.main_columns("test") if not key.startswith(elsewhere)}
+    assert len(expected) == 13
+    assert expected <= trained_run.metrics.keys()
+    assert {key.replace("test", "val", 1) for key in expected} <= trained_run.metrics.keys()
+
+
+def test_every_score_has_its_own_retrieval(trained_run: Run) -> None:
+    sources = names.retrieval_sources(trained_run.metrics, "test")
+    assert sources == {
+        "sum": "retrieval",
+        "calibrated": "retrieval_calibrated",
+        "probability": "retrieval_probability",
+        "projector": "retrieval_projector",
+    }
+    groups = names.query_groups(trained_run.metrics, "test")
+    assert list(groups) == ["positive", "negated", "depth_2", "depth_3", "depth_4"]
+    for source in sources.values():
+        for measure in (names.MAP, names.PRECISION, names.QUERIES, names.SKIPPED):
+            for group in ("", *groups):
+                name = names.retrieval_name(measure, group, source)
+                assert f"test/{name}" in trained_run.metrics
+
+
+def test_groups_of_queries_are_those_of_any_run() -> None:
+    keys = ("test/retrieval/queries_depth_10", "test/retrieval/queries_depth_2")
+    assert list(names.query_groups([*keys, "val/retrieval/queries_depth_3"], "test").items()) == [
+        ("positive", "positive"),
+        ("negated", "negated"),
+        ("depth_2", "depth 2"),
+        ("depth_10", "depth 10"),
+    ]
