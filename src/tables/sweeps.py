@@ -3,13 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig
-from rich.console import Console
 
 from src.metrics.names import MAP, MEASURE_HEADINGS, main_columns, retrieval_name
 from src.reports import pages
@@ -40,31 +33,6 @@ RETRIEVAL_CAPTION = (
     "mAP of each setting, asked by each of its scores, for each kind of query: mean ± standard "
     "deviation over seeds."
 )
-
-
-class SweepTable(Callback):
-    """Writes tables into the folder of a multirun, by `write_table`, and a page that shows them.
-
-    `sweep`: a row is a setting; runs that differ in their seed alone share it. Jobs without results
-    are counted in their row as unfinished. `retrieval`: a row is a setting and a score; with a
-    picture. `sensitivity` and `parallel`: pictures alone, of a sweep over numbers. Tables are
-    written anew after every job and all else at the end, which a sweep with a failing job does not
-    reach: after that job as well.
-    """
-
-    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        if config.hydra.mode == RunMode.MULTIRUN:
-            failed = job_return.status != JobStatus.COMPLETED
-            write_tables(Path(config.hydra.sweep.dir), pictures=failed)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir).resolve()
-        write_tables(folder, pictures=True)
-        console = Console()
-        for table in sorted(folder.glob("*.md"), reverse=True):
-            console.print(table.read_text(), soft_wrap=True, markup=False, highlight=False)
-        names = (path.name for kind in ("html", "md", "png") for path in folder.glob(f"*.{kind}"))
-        console.print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)
 
 
 def write_tables(folder: Path, pictures: bool) -> None:
