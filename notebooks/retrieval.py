@@ -40,16 +40,16 @@ from IPython.utils.capture import capture_output
 
 from src.config.groups import CONF_DIR
 from src.data.digits import DIGITS_WITH
-from src.metrics.calibration import reliability
-from src.metrics.retrieval import average_precision, evaluate_retrieval, top_k
-from src.modules.subspace import TOP_K, SubspaceModule
+from src.metrics.evaluation import evaluate
+from src.metrics.retrieval import TOP_K, average_precision, top_k
+from src.modules.subspace import SubspaceModule
 from src.reports.figures.retrieval import retrieval_figure
 from src.reports.figures.spectra import coherence_figure, reliability_figure
 from src.runs.load import load_checkpoint
 from src.search.answers import read_query
 from src.search.images import Images, open_split
 from src.subspaces.minterms import minterm_name
-from src.subspaces.propositions import Proposition
+from src.subspaces.propositions import Proposition, truth_table
 
 # %matplotlib inline
 torch.set_num_threads(1)
@@ -252,15 +252,24 @@ plt.show()
 # validation split, by two numbers for the subspaces and by one for binary cross-entropy.
 
 # %%
-relevance = torch.stack([query.holds(truth) for query in ours.queries]).T
+evaluations = {
+    name: evaluate(
+        module.readout,
+        module.subspaces,
+        images[name].embeddings,
+        truth,
+        module.queries,
+        module.score_kind,
+        every_score=False,
+    )
+    for name, module in models.items()
+}
 panels = {
     name: {
-        label: reliability(
-            module.readout.score(images[name].embeddings, ours.queries, kind), relevance
-        )
+        label: evaluations[name].reliability["propositions"][kind]
         for label, kind in (("as defined", "probability"), ("calibrated", "calibrated"))
     }
-    for name, module in models.items()
+    for name in models
 }
 reliability_figure(panels)
 
@@ -277,14 +286,9 @@ reliability_figure(panels)
 # minterms it is the other way round, see the [tables](tables.ipynb).
 
 # %%
-results = {
-    name: evaluate_retrieval(
-        models[name].score(images[name].embeddings, ours.queries), relevance, TOP_K
-    )
-    for name in models
-}
+results = {name: evaluation.retrieval for name, evaluation in evaluations.items()}
 counted = results["nuclear norm"].positives >= TOP_K
-groups = ours.query_groups
+groups = ours.queries.groups
 figure, axes = plt.subplots(figsize=(4.8, 4.6))
 for name, color in (("positive", "tab:green"), ("negated", "tab:red"), ("depth_4", "tab:blue")):
     chosen = groups[name] & counted
@@ -343,7 +347,7 @@ except ValueError as error:
 
 # %%
 ours_precision = torch.where(counted, results["nuclear norm"].average_precision, 2.0)
-worst = ours.queries[int(ours_precision.argmin())]
+worst = ours.queries.propositions[int(ours_precision.argmin())]
 ranking = ours.score(test.embeddings, [worst])[:, 0].argsort(descending=True)
 holds = worst.holds(truth)[ranking]
 first_wrong = int((~holds).nonzero()[0])
@@ -378,16 +382,15 @@ coherence_figure(bce.subspaces.directions, bce.subspaces.minterms, literals)
 # makes the geometry that the readout assumes.
 
 # %%
-scores_by_subspaces = bce.subspaces.score(
-    images["binary cross-entropy"].embeddings, ours.queries, "sum"
-)
-by_subspaces = average_precision(scores_by_subspaces, relevance)
+queries = ours.queries.propositions
+scores_by_subspaces = bce.subspaces.score(images["binary cross-entropy"].embeddings, queries, "sum")
+by_subspaces = average_precision(scores_by_subspaces, truth_table(queries, truth))
 conjunction = groups[""] & counted
-failing = ours.queries[int(torch.where(conjunction, by_subspaces, 2.0).argmin())]
+failing = queries[int(torch.where(conjunction, by_subspaces, 2.0).argmin())]
 ask("binary cross-entropy", (failing.text,), kind="sum")
 
 # %%
-row = ours.queries.index(failing)
+row = queries.index(failing)
 pd.DataFrame(
     {
         "average precision": {
