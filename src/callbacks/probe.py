@@ -1,4 +1,4 @@
-"""What a representation holds, by simple classifiers of frozen embeddings."""
+"""Simple classifiers of frozen embeddings tell what a representation holds."""
 
 import pytorch_lightning as pl
 import torch
@@ -21,8 +21,8 @@ class Probe(Callback):
     cosine, both on all training images. `effective_rank` is that of the test embeddings.
 
     Args:
-        neighbors: How many nearest training images vote.
-        max_iterations: Of logistic regression.
+        neighbors: The number of nearest training images that vote.
+        max_iterations: The most iterations of logistic regression.
 
     Raises:
         ValueError: If one is not at least 1.

@@ -66,7 +66,7 @@ def _draw_rankings(rankings: list[Ranking], images: LabelledImages, indices: Ten
     """The best images of each ranking, and with them the first that should not be there.
 
     Args:
-        rankings: Of images whose positions in the split are `indices`, (N,).
+        rankings: Rankings of images whose positions in the split are `indices`, (N,).
         images: The split.
     """
     captions, pixels, ranks, hits = [], [], [], []

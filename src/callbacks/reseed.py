@@ -15,7 +15,7 @@ class ReseedEveryStep(Callback):
     one would have drawn.
 
     Args:
-        seed: Of the run.
+        seed: The seed of the run.
     """
 
     def __init__(self, seed: int) -> None:

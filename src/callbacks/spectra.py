@@ -167,7 +167,7 @@ def spectral_lines(measured: Sequence[float], optimal: Sequence[float]) -> dict[
 def _describe_batch(
     module: SubspaceModule, loss: NuclearNormLoss, value: float, batch: ImageBatch
 ) -> dict[str, float]:
-    """How a batch really is: the theorem asks for as many minterms as its labels have rank."""
+    """Describe a batch as it is: the theorem asks for as many minterms as its labels have rank."""
     codes = module.encode_labels(batch.labels).double()
     label_gram = codes.T @ codes
     minterms = module.subspaces.minterms

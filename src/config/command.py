@@ -5,7 +5,6 @@ environment shows the traceback instead.
 """
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -24,13 +23,6 @@ from src.config.errors import describe_error
 from src.config.groups import CONF_DIR
 
 OmegaConf.register_new_resolver("project_dir", lambda: str(CONF_DIR.parent))
-OmegaConf.register_new_resolver("run_name", lambda name, seed: name_run(name, seed))
-
-# Overrides that a name has anyway, or that do not change what a run finds.
-UNNAMED = re.compile(
-    r"[+~]*(name|group|seed|experiment|data_dir|output_dir|ckpt_path|logger|callbacks|hydra)\b"
-)
-MAX_NAME = 128  # characters that W&B takes
 
 
 def command(
@@ -108,16 +100,6 @@ def call(name: str, arguments: Sequence[str]) -> str | None:
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
     return None
-
-
-def name_run(name: str, seed: int) -> str:
-    """A name that tells runs of an experiment apart: what was set on the command line, the seed."""
-    overrides = HydraConfig.get().overrides.task
-    settings = " ".join(override for override in overrides if not UNNAMED.match(override))
-    ending = f" seed={seed}"
-    start = f"{name} {settings}".rstrip()
-    space = MAX_NAME - len(ending)
-    return (start if len(start) <= space else f"{start[: space - 1]}…") + ending
 
 
 def check_device(name: str) -> None:

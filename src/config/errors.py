@@ -43,7 +43,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def _describe_instantiation(error: InstantiationException) -> str:
-    """What the called class said, with the group whose YAML called it."""
+    """Give what the called class said, with the group whose YAML called it."""
     cause: BaseException = error
     while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
         cause = cause.__cause__

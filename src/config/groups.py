@@ -13,8 +13,8 @@ PARTS = ("dataset", "loader", "encoder", "loss", "readout", "optimizer", "module
 
 @cache
 def known_targets(group: str) -> frozenset[tuple[str, str]]:
-    """What the files of a group call: the key of each `_target_`, empty for the group's own, and
-    the name.
+    """List what the files of a group call: the key of each `_target_`, empty for the group's own,
+    and the name.
     """
     found: set[tuple[str, str]] = set()
     for path in (CONF_DIR / group).glob("*.yaml"):

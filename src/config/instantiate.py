@@ -45,7 +45,7 @@ def instantiate_with(config: DictConfig, **offered: Any) -> Any:
 
 
 def find_target(config: DictConfig) -> Callable[..., Any]:
-    """What the `_target_` of a config names.
+    """Find what the `_target_` of a config names.
 
     Raises:
         ConfigError: If it names nothing that can be called.

@@ -46,7 +46,7 @@ class QueryResult(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What is found on a split."""
+    """The results on a split."""
 
     metrics: dict[str, float]
     queries: Queries
@@ -151,7 +151,7 @@ def accuracy(predicted: Tensor, labels: Tensor) -> float:
 
 
 def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:
-    """How far the directions of minterms are from a Boolean lattice of orthogonal subspaces."""
+    """Measure how far minterms are from a Boolean lattice of orthogonal subspaces."""
     directions, minterms = subspaces.directions, subspaces.minterms
     return {
         names.MAX_COHERENCE: max_coherence(directions),

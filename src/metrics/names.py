@@ -54,7 +54,7 @@ def retrieval_name(measure: str, group: str = "", source: str = RETRIEVAL) -> st
     Args:
         measure: `MAP`, `PRECISION`, `QUERIES` or `SKIPPED`.
         group: The queries that it is of; none for all conjunctions.
-        source: What answers: `RETRIEVAL`, `SUBSPACES` or a `score_source`.
+        source: The part that answers: `RETRIEVAL`, `SUBSPACES` or a `score_source`.
     """
     return f"{source}/{measure}_{group}" if group else f"{source}/{measure}"
 

@@ -53,7 +53,7 @@ class ImageDataModule(pl.LightningDataModule):
         masked: Share of the true literals of training images that read as false (`mask_labels`).
         workers: Processes that cut batches; worth it where images are not decoded in advance.
         on_device: Whether to keep the splits in the memory of the device.
-        seed: Of the order of training batches, and of wrong labels.
+        seed: The seed of the order of training batches, and of wrong labels.
 
     Raises:
         ValueError: If arguments do not fit each other, the set, its minterms or the processes.
@@ -95,7 +95,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     @cached_property
     def splits(self) -> Mapping[str, LabelledImages]:
-        """Those of the image set; labels of training images may be wrong on purpose."""
+        """The splits of the image set; labels of training images may be wrong on purpose."""
         train = self.image_set.splits["train"]
         labels = flip_labels(train.labels, self.flipped, self.seed)
         labels = mask_labels(labels, self.masked, self.seed)
@@ -121,7 +121,7 @@ class ImageDataModule(pl.LightningDataModule):
         self._progress = state_dict
 
     def val_dataloader(self) -> list[DataLoader[ImageBatch]]:
-        """What the subspaces are fitted on, once through, then the validation split."""
+        """The images that the readout is fitted on, once through, then the validation split."""
         return [self._pass_over(self._fit_split()), self.split_dataloader("val")]
 
     def test_dataloader(self) -> DataLoader[ImageBatch]:

@@ -42,7 +42,7 @@ class SubspaceModule(pl.LightningModule):
         augmentation: Changes training images at random, pixels as stored.
         literals: (C,), names of the label columns.
         examples: Propositions that the test ranks all images by, for the report.
-        label_coding: What the loss sees as labels, one of the readout's `label_codings`: the
+        label_coding: The labels that the loss sees, one of the readout's `label_codings`: the
             `literals` themselves, (N, C); indicators of `minterms`, (N, M), for which the labels of
             any batch have full rank; or embeddings of `captions`, (N, D). None for the first.
         score: Retrieval score, one of the readout's `score_kinds`; None for the first of them. The
@@ -169,7 +169,7 @@ class SubspaceModule(pl.LightningModule):
 
     @property
     def _fitted(self) -> list[Readout]:
-        """What each validation fits on the training split: the subspaces, and any other readout."""
+        """The parts that each validation fits: the subspaces, and any other readout."""
         return list(dict.fromkeys([self.subspaces, self.readout]))
 
     def _collect(self) -> CollectedEmbeddings:

@@ -35,7 +35,7 @@ def prompt(
     one by "not the case that", so that a reader can tell what belongs together.
 
     Args:
-        proposition: What to say.
+        proposition: The proposition to be said.
         literals: Names of the label columns.
         negation: Whether to say "not". The authors leave it out, so that the opposite is asked.
         frame: The sentence around it, with {} for what is said.

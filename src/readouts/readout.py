@@ -167,7 +167,7 @@ class Readout(nn.Module):
         """
         index = find_minterms(labels, self.minterms)
         known = index >= 0
-        # What is held impossible costs much, but not infinitely.
+        # A minterm that is held impossible costs much, but not infinitely.
         logits = self.minterm_logits(embeddings[known]).clamp(min=-IMPOSSIBLE)
         index = index[known]
         if not len(index):
@@ -220,9 +220,9 @@ def check_pairing(loss: nn.Module, readout: type[Readout], label_coding: str | N
     """Raise ValueError unless a loss, a readout and a coding of labels go together.
 
     Args:
-        loss: What trains embeddings.
-        readout: What will answer for them.
-        label_coding: What the loss sees as labels; None for the readout's first.
+        loss: The loss that trains embeddings.
+        readout: The class that will answer for them.
+        label_coding: The labels that the loss sees; None for the readout's first coding.
     """
     name = type(loss).__name__
     for other in Readout.__subclasses__():

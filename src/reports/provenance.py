@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, seed, versions and hardware."""
+"""The provenance of a number: commit, seed, versions and hardware."""
 
 import platform
 import subprocess

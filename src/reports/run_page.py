@@ -114,7 +114,7 @@ def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
 def _queries(rows: Sequence[QueryResult]) -> list[pages.Section]:
     columns = ("query", "depth", "negated", "positives", "average precision", f"P@{TOP_K}")
     counted = [row for row in rows if row.positives >= TOP_K]
-    # Of equals the rarer is the harder.
+    # Among equals the rarer is the harder.
     counted.sort(key=lambda row: (-row.average_precision, row.positives))
     return [
         pages.PageTable(columns, counted[: -SHOWN_QUERIES - 1 : -1], "The worst"),

@@ -48,9 +48,9 @@ def check_resumable(path: str, checkpoint: Mapping[str, Any], config: Mapping[st
     moved. Where only the test is left, the run must be resumed in its own folder.
 
     Args:
-        path: Of the checkpoint.
-        checkpoint: What it holds.
-        config: Of the run.
+        path: The path of the checkpoint.
+        checkpoint: The content of the checkpoint.
+        config: The config of the run.
     """
     if not checkpoint.keys() >= TRAINING_STATE:
         raise CheckpointError(f"{path} cannot be resumed: it holds weights, but not all the rest")

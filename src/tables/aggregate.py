@@ -152,7 +152,7 @@ def provenance_of(runs: Results) -> dict[str, str]:
 
 
 def _count_queries(runs: Results) -> str:
-    """How many queries of each group count, over all runs."""
+    """Count the queries of each group that count, over all runs."""
     counts = []
     for group, name in groups_asked(runs).items():
         asked, skipped = (

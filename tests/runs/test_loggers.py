@@ -10,11 +10,11 @@ from conftest import Run, wandb_folder, wandb_history, wandb_records, wandb_summ
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from src.config.command import name_run
 from src.config.groups import CONF_DIR
 from src.modules.subspace import Readout
 from src.runs.load import load_checkpoint
 from src.runs.loggers import BEST
+from src.runs.naming import name_run
 
 RISING = ("minterm_accuracy", "literal_auprc", "retrieval/map_negated", "retrieval/precision_at_10")
 FALLING = (
