@@ -62,16 +62,30 @@ def guided(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("override", ["loss=squared_cosine", "dataset=corners"])
-def test_what_the_guide_adds_trains(override: str, guided: Path) -> None:
-    group, _, name = override.partition("=")
-    assert f"conf/{group}/{name}.yaml" in dict(ADDED)
-    assert f"python -m src.train {override}" in README
-    command = [sys.executable, "-m", "src.train", override, "trainer.max_epochs=12"]
-    options = ["logger=none", f"hydra.run.dir={group}"]
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss=squared_cosine"],
+        ["loss=prototypical", "readout=nearest_mean"],
+        ["dataset=corners"],
+    ],
+)
+def test_what_the_guide_adds_trains(overrides: list[str], guided: Path) -> None:
+    run = overrides[0].replace("=", "_")
+    for override in overrides:
+        group, _, name = override.partition("=")
+        assert f"conf/{group}/{name}.yaml" in dict(ADDED)
+    assert f"python -m src.train {' '.join(overrides)}" in README
+    command = [sys.executable, "-m", "src.train", *overrides, "trainer.max_epochs=12"]
+    options = ["logger=none", f"hydra.run.dir={run}"]
     subprocess.run([*command, *options], cwd=guided, check=True)
-    metrics = json.loads((guided / group / "metrics.json").read_text())
+    metrics = json.loads((guided / run / "metrics.json").read_text())
     assert metrics["test/minterm_accuracy"] > 0.9
+    assert ("test/subspaces/map_negated" in metrics) == (len(overrides) > 1)
+    # The checkpoint may name what the files of the guide name.
+    command = [sys.executable, "-m", "src.evaluate", f"hydra.run.dir={run}/again"]
+    checkpoint = f"ckpt_path={run}/checkpoints/last.ckpt"
+    subprocess.run([*command, checkpoint], cwd=guided, check=True)
 
 
 def test_tables_are_those_of_the_results() -> None:
