@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
@@ -116,6 +115,10 @@ class Visit:
         self.wait_for(lambda: self.outcome() not in ([], before))
         time.sleep(0.3)  # for all parts of the answer
 
+    def until_detailed(self, name: str) -> None:
+        """Wait until the page shows the image of a name in detail."""
+        self.wait_for(lambda: name in self.all("#detail")[0].text)
+
     def outcome(self) -> list[str]:
         """All that changes with an answer, read at one moment."""
         parts = "document.querySelectorAll('#message .problem, .model')"
@@ -198,7 +201,7 @@ def test_an_image_shows_its_minterms(visit: Visit) -> None:
     visit.ask("prime | square")
     card, position = visit.cards(1)[3], visit.positions(1)[3]
     card.click()
-    visit.wait_for(lambda: f"image {position}\n" in visit.all("#detail")[0].text)
+    visit.until_detailed(f"image {position}\n")
     sections = visit.all("#detail section")
     for section in sections:
         literals, minterms = section.find_elements(By.CSS_SELECTOR, ".bars")
@@ -244,10 +247,6 @@ def test_a_folder_is_searched(visit: Visit, site: Site) -> None:
     assert all(truth[position] for position in positions)
 
 
-def _shows(visit: Visit, name: str) -> bool:
-    return name in visit.all("#detail")[0].text
-
-
 def test_names_of_files_are_text(visit: Visit) -> None:
     for name, labels in zip(ODD_NAMES, TEST_SPLIT.labels, strict=False):
         signs = zip(Digits.literals, labels.tolist(), strict=True)
@@ -255,7 +254,7 @@ def test_names_of_files_are_text(visit: Visit) -> None:
         titles = [card.get_attribute("title") or "" for card in visit.cards(0)]
         (shown,) = (place for place, title in enumerate(titles) if Path(title).name == name)
         visit.browser.execute_script("arguments[0].click()", visit.cards(0)[shown])
-        visit.wait_for(partial(_shows, visit, name))
+        visit.until_detailed(name)
         parts = ".model, .card, .rows, .detail"
         assert len(visit.all(f":is({parts}) :is(.pixels, .caption, td)")) > 3 * TOP_K
         assert not visit.all(f":is({parts}) :is(script, img:not(.pixels), i:not(.bar i))")
