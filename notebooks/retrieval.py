@@ -85,7 +85,7 @@ def train(name: str, *overrides: str) -> Path:
 
 checkpoints = {
     "nuclear norm": train("nuclear"),
-    "binary cross-entropy": train("bce", "+method=bce"),
+    "binary cross-entropy": train("bce", "method=bce"),
 }
 
 # %% [markdown]
@@ -406,7 +406,7 @@ pd.DataFrame(
 # %% [markdown]
 # ## Where to go from here
 #
-# - Another loss with its readout: `python -m src.train +method=harmonic`; `conf/method` has them
+# - Another loss with its readout: `python -m src.train method=harmonic`; `conf/method` has them
 #   all.
 # - Your own images: `python -m src.retrieve ckpt_path=... gallery=FOLDER query="..."`.
 # - Several seeds and means over them: `python -m src.train -m seed=1,2,3`, and the

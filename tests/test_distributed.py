@@ -21,13 +21,13 @@ from src.runs.compose import build_data, build_module
 
 WORLD_SIZES = (1, 2, 4)
 SETTINGS = {
-    "nuclear": ["+method=nuclear"],
+    "nuclear": ["method=nuclear"],
     "literals": ["module.label_coding=literals"],
     "minterm_batches": ["loader.minterms_per_batch=5", "loader.batch_size=100"],
-    "nuclear_kernel": ["+method=nuclear_kernel"],
-    "ole": ["+method=ole"],
-    "mcr2": ["+method=mcr2"],
-    "supcon": ["+method=supcon"],
+    "nuclear_kernel": ["method=nuclear_kernel"],
+    "ole": ["method=ole"],
+    "mcr2": ["method=mcr2"],
+    "supcon": ["method=supcon"],
     "batch_norm": ["encoder.radius=1", "encoder.batch_norm=true"],
     "simclr": ["module=two_views", "loss=simclr", "module.relation=labels"],
     "vicreg": ["module=two_views", "loss=vicreg", "module.relation=labels"],

@@ -106,6 +106,8 @@ def keys() -> list[str]:
     apart = ("output_dir", "data_dir", "logger")
     found = [str(key) for key in config if key not in apart]
     for key in found:
+        if key in ("name", "group"):  # which ask for the groups that were chosen
+            continue
         value = OmegaConf.select(config, key, throw_on_missing=False)
         if OmegaConf.is_dict(value):
             found += [f"{key}.{name}" for name in value]

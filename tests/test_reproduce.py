@@ -91,7 +91,7 @@ def test_table_holds_the_means_of_its_runs(made: Path) -> None:
             "nuclear": "nuclear norm",
             "bce": "binary cross-entropy",
             "cross_entropy": "cross-entropy over minterms",
-        }[path.parent.name.removeprefix("+method=").removesuffix(",seed=1")]
+        }[path.parent.name.removeprefix("method=").removesuffix(",seed=1")]
         for key, heading in (
             ("test/minterm_accuracy", "minterm accuracy"),
             ("test/retrieval/map_negated", "mAP negated"),
@@ -108,7 +108,7 @@ def test_table_by_score_shares_the_runs_of_the_other(made: Path) -> None:
     assert not metrics_of(made, "retrieval")
     rows = read_table(made, "retrieval")
     assert "minterm accuracy" not in rows[0]
-    (path,) = (made / "runs").rglob("+method=nuclear,seed=1/metrics.json")
+    (path,) = (made / "runs").rglob("method=nuclear,seed=1/metrics.json")
     metrics = json.loads(path.read_text())
     shown = {row["score"]: row for row in rows if row["setting"] == "nuclear norm"}
     assert float(shown["sum"]["mAP depth 3"]) == pytest.approx(

@@ -21,7 +21,11 @@ from src.metrics.spectral import compare_spectrum
 from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
-METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
+# Those that learn from the labels of digits, without published weights.
+METHODS = sorted(
+    {path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")}
+    - {"clip", "probe", "two_views"}
+)
 
 METRICS_PROMISED = [
     "test/minterm_accuracy",
@@ -242,7 +246,7 @@ def test_every_method_learns_and_is_asked_through_the_subspaces_too(
 ) -> None:
     run = train(
         tmp_path / "run",
-        f"+method={method}",
+        f"method={method}",
         "logger=none",
         "trainer.check_val_every_n_epoch=12",
         "module.max_query_depth=1",
@@ -251,7 +255,7 @@ def test_every_method_learns_and_is_asked_through_the_subspaces_too(
     assert run.metrics["test/minterm_accuracy"] > 0.8
     has_another_readout = run.config.readout._target_ != "src.readouts.subspaces.MintermSubspaces"
     assert ("test/subspaces/map_negated" in run.metrics) == has_another_readout
-    if method in ("cross_entropy", "opl", "grassmann"):
+    if method in ("linear_cross_entropy", "opl", "grassmann"):
         assert run.metrics["test/subspaces/minterm_accuracy"] > 0.8
 
 

@@ -11,13 +11,15 @@ from src.config.instantiate import instantiate
 from src.data.images import ImageSet
 from src.runs.compose import build_data, build_module, build_trainer
 
-CROSS_ENTROPY = ["loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null"]
+CROSS_ENTROPY = ["method=cross_entropy"]
 
 
 def compose_training(device: str, folder: str, *overrides: str) -> DictConfig:
     """The default config of `src.train`, but for a device, a folder and overrides."""
     trainer = "gpu" if device == "cuda" else "cpu"
-    return hydra.compose("train", [f"trainer={trainer}", *overrides, f"output_dir={folder}"])
+    # The default name interpolates the choices of src.train's groups: Hydra has none here.
+    own = ["name=benchmark", f"output_dir={folder}"]
+    return hydra.compose("train", [f"trainer={trainer}", *overrides, *own])
 
 
 def fit(config: DictConfig, image_set: ImageSet, callback: pl.Callback) -> None:

@@ -34,10 +34,11 @@ class Clip(DualEncoder):
         model: A folder with the model, its tokenizer and its image processor; or the name of one on
             the hub, such as `openai/clip-vit-base-patch32`, which is downloaded once.
         freeze: Whether the image tower stays as it is, and the text tower alone is trained [0].
+        embedding_dim: The model's D; None takes it.
         radius, batch_norm: As in `Encoder`.
 
     Raises:
-        ValueError: If `model` is not a dual encoder, or a part of it is missing.
+        ValueError: If `model` is not a dual encoder, a part of it is missing, or its D is another.
 
     References:
         [0] Zhai et al., *LiT: Zero-Shot Transfer with Locked-image text Tuning*, CVPR 2022,
@@ -51,6 +52,7 @@ class Clip(DualEncoder):
         image_shape: Sequence[int],
         model: str,
         freeze: bool,
+        embedding_dim: int | None,
         radius: float | None,
         batch_norm: bool,
     ) -> None:
@@ -61,6 +63,11 @@ class Clip(DualEncoder):
         pixels = processor(images=extremes, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             features = network.get_image_features(pixels).pooler_output
+        if embedding_dim not in (None, features.shape[1]):
+            raise ValueError(
+                f"{model} has embeddings of {features.shape[1]} dimensions, not {embedding_dim}: "
+                "set encoder.embedding_dim=null, and no readout of logits"
+            )
         super().__init__(features.shape[1], radius, batch_norm)
         black, white = pixels[:, :, 0, 0].double()
         std = 1 / (white - black)

@@ -7,7 +7,8 @@ from omegaconf import OmegaConf
 
 # Overrides that a name has anyway, or that do not change what a run finds.
 UNNAMED = re.compile(
-    r"[+~]*(name|group|seed|experiment|data_dir|output_dir|ckpt_path|logger|callbacks|hydra)\b"
+    r"[+~]*((name|group|seed|experiment|data_dir|output_dir|ckpt_path|logger|callbacks|hydra)\b"
+    r"|(dataset|method)=)"
 )
 MAX_NAME = 128  # characters that W&B takes
 

@@ -85,7 +85,7 @@ def _write_page(
             sections.append(pages.Picture(folder / f"{name}.png", caption))
     drawn = f"test/{retrieval_name(MAP)}_"
     figure = estimates_figure(
-        [(re.sub(r"\+\w+=", "", row["setting"]), row["score"]) for row in retrieval.rows],
+        [(re.sub(r"(\+\w+|method)=", "", row["setting"]), row["score"]) for row in retrieval.rows],
         {key: heading for key, heading in retrieval.columns.items() if key.startswith(drawn)},
         retrieval.rows,
         "mAP of each method and score, by kind of query",

@@ -26,8 +26,11 @@ TEXTS = [
 ]
 
 
-def build(folder: Path | str, freeze: bool = False, channels: int = 3) -> Clip:
-    return Clip((channels, 32, 32), str(folder), freeze, radius=None, batch_norm=False)
+def build(
+    folder: Path | str, freeze: bool = False, channels: int = 3, embedding_dim: int | None = None
+) -> Clip:
+    shape = (channels, 32, 32)
+    return Clip(shape, str(folder), freeze, embedding_dim, radius=None, batch_norm=False)
 
 
 def embed(encoder: Clip, images: Tensor) -> Tensor:
@@ -198,6 +201,13 @@ def test_a_folder_that_lacks_a_part_is_refused(
 def test_a_model_that_is_nowhere_is_refused(model: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(model)
+
+
+def test_dimensions_are_those_of_the_model(clip_folder: Path) -> None:
+    own = build(clip_folder).embedding_dim
+    assert build(clip_folder, embedding_dim=own).embedding_dim == own == 16
+    with pytest.raises(ValueError, match="embeddings of 16 dimensions, not 64: set encoder"):
+        build(clip_folder, embedding_dim=64)
 
 
 def test_transformers_is_imported_only_where_it_is_used() -> None:

@@ -115,8 +115,10 @@ def test_lines_of_the_spectrum_are_the_largest_singular_values(trained_run: Run)
     [
         ((), "digits_subspace seed=13"),
         (("logger.offline=false", "data_dir=/x", "~callbacks.report"), "digits_subspace seed=13"),
-        (("+method=harmonic", "seed=2"), "digits_subspace +method=harmonic seed=2"),
+        (("method=harmonic", "seed=2"), "digits_harmonic seed=2"),
+        (("dataset=faces", "dataset.number=9"), "faces_subspace dataset.number=9 seed=13"),
         (("+experiment=mnist_subspace", "group=a"), "mnist_subspace seed=13"),
+        (("+experiment=authors", "dataset=cifar10"), "cifar10_authors seed=13"),
     ],
 )
 def test_names_say_what_was_set(overrides: tuple[str, ...], expected: str) -> None:

@@ -14,7 +14,7 @@ NEGATED = "test/retrieval/map_negated"
 
 def test_a_sweep_over_one_number_is_a_curve_for_each_choice_of_the_rest() -> None:
     settings: Settings = {
-        (f"+method={method}", f"loader.flipped={share}"): [
+        (f"method={method}", f"loader.flipped={share}"): [
             {ACCURACY: 1 - share - offset, GAP: None},
             {ACCURACY: 1 - share + offset, GAP: None},
         ]
