@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from src.config.groups import PARTS
-from src.runs.trust import check_config
+from src.runs.trust import check_config, check_kept_paths, show
 
 CONFIG_KEY = "config"
 MINTERMS = "subspaces.minterms"
@@ -31,9 +31,13 @@ class SaveConfig(Callback):
 
     Args:
         config: Nested dictionaries and lists of plain values.
+
+    Raises:
+        ValueError: If `read_checkpoint` would refuse the config later.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
+        check_config(config)
         self.config = config
         self._validated_step = -1
 
@@ -78,11 +82,12 @@ def remove_partial(output_dir: Path) -> None:
 
 
 def read_checkpoint(path: str) -> dict[str, Any]:
-    """Read a checkpoint file of this project as plain values, and check what its config asks for.
+    """Read a checkpoint file of this project as tensors and plain values, without calling or
+    importing anything that it names, and check what using it would call or delete.
 
     Raises:
         CheckpointError: If the file is missing, unreadable or not a checkpoint of this project, or
-            its config asks for more than conf/ names.
+            asks for more than `src.runs.trust` allows.
     """
     file = Path(path)
     if not file.is_file():
@@ -97,7 +102,7 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         raise CheckpointError(f"{path} {UNREADABLE}") from error
     if damaged:
         raise CheckpointError(f"{path} {UNREADABLE}")
-    checkpoint: dict[str, Any] = content if isinstance(content, dict) else {}
+    checkpoint: dict[str, Any] = content if type(content) is dict else {}
     config, state = checkpoint.get(CONFIG_KEY), checkpoint.get("state_dict")
     if not isinstance(config, dict) or not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no config")
@@ -108,8 +113,12 @@ def read_checkpoint(path: str) -> dict[str, Any]:
         )
     if not isinstance(state.get(MINTERMS), Tensor):
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no minterms")
+    for name, value in state.items():
+        if not isinstance(name, str) or not name.isprintable() or not isinstance(value, Tensor):
+            raise CheckpointError(f"{path}: among its weights, {show(name)} is none")
     try:
         check_config(config)
+        check_kept_paths(checkpoint.get("callbacks", {}))
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return checkpoint

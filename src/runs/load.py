@@ -1,5 +1,7 @@
 """From a checkpoint to a model that answers."""
 
+from textwrap import shorten
+
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.instantiate import ConfigError, instantiate
@@ -8,14 +10,18 @@ from src.modules.subspace import SubspaceModule
 from src.runs.checkpoints import CONFIG_KEY, MINTERMS, CheckpointError, read_checkpoint
 from src.runs.compose import build_data, build_module
 
+LONGEST = 1000  # characters of misfits; every weight can be one
+
 
 def load_checkpoint(
     path: str, data_dir: str | None
 ) -> tuple[DictConfig, ImageDataModule, SubspaceModule]:
     """Rebuild config, data module (images not yet loaded) and module, with weights and subspaces.
 
-    Nothing of the file is executed: it is read as plain tensors and values, and of its config only
-    classes that conf/ names are called, with plain values (`src.runs.trust`).
+    No code of the file is run: it is read as tensors and plain values, and of what its config names
+    only classes that conf/ names are called, with plain values (`src.runs.trust`). These values
+    choose what is read: a folder of data sets, of which some draw or decode their images into it;
+    a model of transformers, from a folder or the hub; and sizes, which may exceed the memory.
 
     Args:
         path: The checkpoint that training left.
@@ -46,5 +52,6 @@ def load_checkpoint(
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from error
+        misfits = shorten(str(error), LONGEST, placeholder="...")
+        raise CheckpointError(f"{path}: its weights do not fit its config: {misfits}") from error
     return config, build_data(config, image_set), module.eval()

@@ -1,5 +1,8 @@
 """Whether and from where a run goes on."""
 
+import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,8 @@ INDIFFERENT = (
     "dataset.cache",
     "encoder.weights",
 )
+
+PLAIN = re.compile(r"[\w./:+-]+")
 
 
 def find_resumed(ckpt_path: str | None, output_dir: Path) -> str | None:
@@ -66,9 +71,10 @@ def check_resumable(path: str, checkpoint: Mapping[str, Any], config: Mapping[st
     if max_epochs is not None and 0 <= max_epochs <= epochs:
         run = Path(path).absolute().parent.parent
         if run != Path(config["output_dir"]).absolute():
+            folder = shlex.quote(f"hydra.run.dir={run}")
             raise CheckpointError(
-                f"{path} is of a finished run: python -m src.evaluate tests it, or hydra.run.dir="
-                f"{run} ends the run if it was stopped in its test"
+                f"{path} is of a finished run: python -m src.evaluate tests it, or {folder} ends "
+                "the run if it was stopped in its test"
             )
 
 
@@ -98,10 +104,22 @@ def find_newest(output_dir: Path) -> Path | None:
 
 def _decisive_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
-        f"{name}={old} (not {new})"
+        f"{_override(name, old)} (not {_text(new)})"
         for name, old, new in _differences(before, now)
         if name in DECISIVE or (name.split(".")[0] in PARTS and name not in INDIFFERENT)
     ]
+
+
+def _override(name: str, value: Any) -> str:
+    """An argument that sets a value, as a shell and Hydra read it."""
+    return shlex.quote(f"{name}={_text(value)}")
+
+
+def _text(value: Any) -> str:
+    """A value as Hydra reads it; what is not plain is quoted, with control characters escaped."""
+    if isinstance(value, str) and PLAIN.fullmatch(value):
+        return value
+    return json.dumps(value)
 
 
 def _differences(
