@@ -1,5 +1,5 @@
-"""What a checkpoint that may come from anybody can ask for: classes that conf/ names, with plain
-values, and no files but those of its own run.
+"""The limits of a checkpoint, which may come from anybody: it may ask for classes that conf/ names,
+with plain values, and for the deletion of checkpoints of its own run.
 """
 
 import re

@@ -65,14 +65,14 @@ def repeated(times: int, depth: int) -> list[Any]:
     return value
 
 
-def spoofed() -> OrderedDict[str, Any]:
-    """A part that calls, and says that it is empty when it is asked for its items."""
-    part: OrderedDict[str, Any] = OrderedDict(MKDIR)
-    part.__dict__["items"] = OrderedDict
-    return part
+class Hiding:
+    """Becomes a call that says that it is empty when it is asked for its items."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OrderedDict, (), {"items": OrderedDict}, None, iter(MKDIR.items())
 
 
-# What the attacker writes into a config, by dotted key. `files` made below are in the folder.
+# What the attacker writes into a config, by dotted key; what `bait` makes is in the folder
 PAYLOADS: dict[str, dict[str, Any]] = {
     # Functions and classes in the place of a part
     "own command caller": {
@@ -154,7 +154,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "in a loader": {"loader.batch_size": MKDIR},
     "in an optimizer": {"optimizer.lr": MKDIR},
     "in the place of an optimizer": {"optimizer": MKDIR | {"_partial_": True}},
-    "part that hides its items": {"encoder": spoofed()},
+    "call that hides its items": {"loss": CROSS_ENTROPY | {"weight": Hiding()}},
     # Targets that are none
     "list of targets": {"dataset._target_": ["os.mkdir"]},
     "target of targets": {"dataset._target_": MKDIR},
@@ -192,7 +192,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "bytes": {"dataset": MNIST | {"root": bytearray(b"data")}},
     "set": {"logger": {"tags": {"a"}}},
     "nested 90 deep": {"dataset.deep": nested(90)},
-    "nested 900 deep elsewhere": {"logger": nested(900)},
+    "nested 90 deep elsewhere": {"logger": nested(90)},
     "nested without end": {"logger": repeated(10, 19)},
     "long text": {"name": "long" * 100_000},
     "number of 10,000 digits": {"dataset.split_seed": 1 << 33_000},
