@@ -354,7 +354,8 @@ def test_every_choice_of_conf_is_trusted(trained_run: Run) -> None:
 
 def named_by_conf(part: str) -> set[str]:
     texts = [path.read_text() for path in (CONF_DIR / part).glob("*.yaml")]
-    return {name for text in texts for name in re.findall(r"^_target_: (\S+)", text, re.M)}
+    own = re.compile(rf"^(?:{part}:\n  )?_target_: (\S+)", re.M)
+    return {name for text in texts for name in own.findall(text)}
 
 
 DANGEROUS = (
@@ -514,6 +515,7 @@ def clip(model: Path) -> dict[str, Any]:
         "_target_": "src.encoders.clip.Clip",
         "model": str(model),
         "freeze": False,
+        "embedding_dim": None,
         "radius": None,
         "batch_norm": False,
     }
