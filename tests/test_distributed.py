@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import in_processes
 from hydra import compose, initialize_config_dir
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from src.config.groups import CONF_DIR
 from src.config.instantiate import instantiate
@@ -133,7 +133,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Results]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        mp.spawn(worker, args=(world_size, port, folder), nprocs=world_size)
+        in_processes(worker, world_size, world_size, port, folder)
         files = [folder / f"{world_size}_{rank}.pt" for rank in range(world_size)]
         found[world_size] = [torch.load(file, weights_only=True) for file in files]
     return found

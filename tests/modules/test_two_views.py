@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-import torch.multiprocessing as mp
-from conftest import Run, run_command, train
+from conftest import Run, in_processes, run_command, train
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -166,7 +165,7 @@ def worker(rank: int, directory: Path) -> None:
 
 
 def test_two_processes_take_the_step_of_one_and_relate_images_across(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(tmp_path,), nprocs=2)
+    in_processes(worker, 2, tmp_path)
     (first, related), (second, also) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for one, other, setting in zip(first, second, TWO_PROCESSES, strict=True):
         value, gradients = loss_and_gradients(*setting, batch_of_pairs())
