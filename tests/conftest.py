@@ -24,6 +24,7 @@ from src.data.mnist import FILES
 
 SHORT = ("trainer.max_epochs=12",)  # enough to learn the digits
 BRIEF = ("trainer.max_epochs=4",)  # enough to tell one run from another
+UNDRAWN = "~callbacks.report"  # where a test looks at no picture
 CROSS_ENTROPY = ("loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null")
 BCE = (
     *("loss=bce", "readout=sigmoid", "encoder.embedding_dim=null"),

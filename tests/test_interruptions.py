@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import BRIEF, Run, run_command, train, wandb_records
+from conftest import BRIEF, UNDRAWN, Run, run_command, train, wandb_records
 from omegaconf import OmegaConf
 from PIL import Image
 from test_train import assert_same_weights
@@ -27,7 +27,6 @@ ROOT = Path(__file__).parent.parent
 STEPS = 9  # in an epoch
 MIDDLE = STEPS + 3  # a step in the middle of the second of four epochs
 EPOCHS_A_KILL = 3
-UNSEEN = "~callbacks.report"  # where a test looks at no picture
 TWO_PROCESSES = ["trainer.strategy=ddp", "trainer.devices=2"]
 SLURM = {
     "SLURM_JOB_ID": "7",
@@ -160,7 +159,7 @@ def test_second_ctrl_c_does_not_wait_and_the_run_goes_on_from_the_last_epoch(
 ) -> None:
     run = tmp_path / "run"
     signals = send(signal.SIGINT, MIDDLE), send(signal.SIGINT, MIDDLE, "send_again")
-    overrides = [*BRIEF, UNSEEN, *signals[0], *signals[1]]
+    overrides = [*BRIEF, UNDRAWN, *signals[0], *signals[1]]
     result = run_command("train", f"hydra.run.dir={run}", *overrides)
     last = run / "checkpoints" / "last.ckpt"
     assert f"ckpt_path={last}" in go_on(result.message)
@@ -195,7 +194,7 @@ def test_resumed_elsewhere_a_run_goes_on_as_the_same_wandb_run_and_a_new_one_doe
     brief_run: Run, tmp_path: Path
 ) -> None:
     run, other = tmp_path / "run", tmp_path / "other"
-    overrides = [*BRIEF, UNSEEN, *send(signal.SIGTERM, MIDDLE)]
+    overrides = [*BRIEF, UNDRAWN, *send(signal.SIGTERM, MIDDLE)]
     stopped = run_command("train", f"hydra.run.dir={run}", *overrides)
     resumed = train(other, *go_on(stopped.message)[:-1])  # but for the folder
     assert_same_weights(brief_run.checkpoint, resumed.checkpoint)
@@ -214,7 +213,7 @@ def test_requeued_slurm_job_goes_on_by_itself(
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     run = tmp_path / "run"
-    job = [f"hydra.run.dir={run}", *BRIEF, UNSEEN]
+    job = [f"hydra.run.dir={run}", *BRIEF, UNDRAWN]
     signals = send(signal.SIGUSR1, MIDDLE), send(signal.SIGTERM, 2 * STEPS + 4, "later")
     assert run_command("train", *job, *signals[0], *signals[1]).status == 1
     assert (tmp_path / "asked").read_text() == "requeue 7\n"
@@ -306,7 +305,7 @@ def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
 
 def test_full_disk_ends_the_run_and_loses_no_checkpoint(brief_run: Run, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    overrides = [*BRIEF, UNSEEN, *send(signal.SIGTERM, MIDDLE)]
+    overrides = [*BRIEF, UNDRAWN, *send(signal.SIGTERM, MIDDLE)]
     stopped = run_command("train", f"hydra.run.dir={run}", *overrides)
     before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -345,7 +344,7 @@ def test_diverging_run_leaves_the_batch_and_the_weights(tmp_path: Path) -> None:
 
 
 def make_checkpoint(tmp_path: Path) -> Path:
-    untrained = ["trainer.max_epochs=0", "test=false", "logger=none", UNSEEN]
+    untrained = ["trainer.max_epochs=0", "test=false", "logger=none", UNDRAWN]
     return train(tmp_path / "good", *untrained).checkpoint
 
 

@@ -7,6 +7,7 @@ import torch
 from conftest import (
     BRIEF,
     SHORT,
+    UNDRAWN,
     Run,
     Shared,
     run_command,
@@ -23,7 +24,7 @@ from src.metrics.spectral import compare_spectrum
 from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
-FAST = ("debug=fast", "logger=none", "~callbacks.report")
+FAST = ("debug=fast", "logger=none", UNDRAWN)
 # Those that learn from the labels of digits, without published weights.
 METHODS = sorted(
     {path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")}
@@ -162,7 +163,7 @@ def test_wandb_received_the_config(trained_run: Run) -> None:
 def test_same_seed_gives_the_same_run_and_another_seed_does_not(
     brief_run: Run, fast_run: Run, tmp_path: Path
 ) -> None:
-    again = train(tmp_path / "again", "logger=none", "~callbacks.report", *BRIEF)
+    again = train(tmp_path / "again", "logger=none", UNDRAWN, *BRIEF)
     other = train(tmp_path / "other", *FAST, "seed=14")
     assert_same_weights(brief_run.checkpoint, again.checkpoint)
     assert again.metrics["test/retrieval/map"] == brief_run.metrics["test/retrieval/map"]
@@ -184,7 +185,7 @@ def test_other_loggers_write_their_files(logger: str, pattern: str, tmp_path: Pa
 def test_neither_workers_nor_the_place_of_images_change_the_weights(
     brief_run: Run, tmp_path: Path
 ) -> None:
-    plain = ["logger=none", "~callbacks.report", "test=false", *BRIEF]
+    plain = ["logger=none", UNDRAWN, "test=false", *BRIEF]
     for number, override in enumerate(("loader.on_device=true", "loader.workers=2")):
         again = train(tmp_path / str(number), *plain, override)
         assert_same_weights(brief_run.checkpoint, again.checkpoint)
@@ -255,7 +256,7 @@ def test_every_method_learns_and_is_asked_through_the_subspaces_too(
         "logger=none",
         "trainer.check_val_every_n_epoch=12",
         "module.max_query_depth=1",
-        "~callbacks.report",
+        UNDRAWN,
     )
     assert run.metrics["test/minterm_accuracy"] > 0.8
     has_another_readout = run.config.readout._target_ != "src.readouts.subspaces.MintermSubspaces"
@@ -267,8 +268,8 @@ def test_every_method_learns_and_is_asked_through_the_subspaces_too(
 def test_text_baseline_tells_images_apart_and_misses_negation_in_prompts(tmp_path: Path) -> None:
     text = ["loss=contrastive", "readout=text", "module.label_coding=captions"]
     once = ["trainer.max_epochs=20", "trainer.check_val_every_n_epoch=20"]
-    depth = "module.max_query_depth=1"  # prompts of deeper propositions take most of the time
-    run = train(tmp_path / "run", "logger=none", "~callbacks.report", depth, *once, *text)
+    few = "module.queries_per_depth=5"  # long prompts take most of the time
+    run = train(tmp_path / "run", "logger=none", UNDRAWN, few, *once, *text)
     assert run.metrics["run/score"] == "prompt"
     assert run.metrics["test/minterm_accuracy"] > 0.9
     by_minterms = run.metrics["test/retrieval_probability/map_negated"]
@@ -308,7 +309,7 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
         "seed=1,2",
         "group=table_1",
         "debug=fast",
-        "~callbacks.report",
+        UNDRAWN,
         *SHORT,
     )
     assert result == (0, "")
