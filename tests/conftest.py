@@ -146,6 +146,12 @@ def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draws without a generator are the same whichever tests came before, on any worker."""
+    torch.manual_seed(0)
+
+
 class Shared:
     """Folders that are made by the first process that asks, and read by all.
 
