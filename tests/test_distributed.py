@@ -17,7 +17,7 @@ from torch import distributed as dist
 from src.config.groups import CONF_DIR
 from src.config.instantiate import instantiate
 from src.losses.nuclear import NuclearNormLoss
-from src.runs.compose import build_data, build_module
+from src.runs.compose import build_data, build_module, build_trainer
 
 WORLD_SIZES = (1, 2, 4)
 SETTINGS = {
@@ -97,9 +97,8 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
     if name == "per_process":
         module.loss = PerProcessLoss(0.99, 0.05)
     steps = Steps()
-    trainer = instantiate(
-        config.trainer, callbacks=[steps], logger=False, enable_checkpointing=False
-    )
+    plain: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
+    trainer = build_trainer(config.trainer, module, data, callbacks=[steps], **plain)
     trainer.fit(module, data)
     metrics = dict(trainer.callback_metrics)
     trainer.test(module, data, verbose=False)
