@@ -351,7 +351,8 @@ def make_checkpoint(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("step", [4, -1])
 def test_all_processes_end_when_one_diverges(step: int, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(run, "logger=none", *TWO_PROCESSES, *spoil(1, step), *BRIEF)
+    plain = ["logger=none", "module.max_query_depth=1", UNDRAWN]
+    process = start(run, *plain, *TWO_PROCESSES, *spoil(1, step), *BRIEF)
     _, said = process.communicate(timeout=120)
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     assert process.returncode == 1
@@ -369,7 +370,8 @@ def test_all_processes_end_when_one_diverges(step: int, tmp_path: Path) -> None:
 def test_losing_a_process_ends_the_others(lost: int, tmp_path: Path) -> None:
     run = tmp_path / "run"
     last = run / "checkpoints" / "last.ckpt"
-    process = start(run, "logger=none", "trainer.max_epochs=100", *TWO_PROCESSES)
+    plain = ["logger=none", "module.max_query_depth=1", UNDRAWN]
+    process = start(run, *plain, "trainer.max_epochs=100", *TWO_PROCESSES)
     wait_for(last.exists, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (other,) = [int(child) for child in children if b"src.train" in arguments_of(child)]
