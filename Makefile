@@ -1,11 +1,12 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3.11
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help setup browser run test lint smoke readme notebooks benchmark lock clean
+.PHONY: help setup browser run test test-all lint smoke readme notebooks benchmark lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-10s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## Create the environment in .venv
 
@@ -21,8 +22,11 @@ browser: ## Install Chromium, which the page is tried in (Debian, as root)
 run: setup ## Train on handwritten digits, test, and draw the report
 	$(BIN)/python -m src.train
 
-test: setup ## Run the tests and the notebooks, on up to four cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+test: setup ## Run the tests but for the slow ones, on up to four cores
+	$(PYTEST) -m "not slow"
+
+test-all: setup ## Run all tests, those of processes that are killed, the browser and notebooks too
+	$(PYTEST)
 
 lint: setup ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,25 +1,36 @@
 """Commands run for real, in a folder of their own, and small data in published layouts."""
 
 import gzip
-import importlib
 import json
-import os
+import multiprocessing
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from torch.multiprocessing import start_processes
 
+from src.config.command import call
 from src.data.mnist import FILES
 
-SHORT = ("trainer.max_epochs=12",)
+SHORT = ("trainer.max_epochs=12",)  # enough to learn the digits
+BRIEF = ("trainer.max_epochs=4",)  # enough to tell one run from another
+UNDRAWN = "~callbacks.report"  # where a test looks at no picture
+CROSS_ENTROPY = ("loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null")
+BCE = (
+    *("loss=bce", "readout=sigmoid", "encoder.embedding_dim=null"),
+    "module.label_coding=literals",
+)
+IMPORTED_ONCE = ["pytorch_lightning"]  # and torch with it
 
 
 class CommandResult(NamedTuple):
@@ -41,35 +52,33 @@ class Run(NamedTuple):
         return self.folder / "checkpoints" / "last.ckpt"
 
 
-RunCommand = Callable[..., CommandResult]
-
-
 def run_command(name: str, *arguments: str) -> CommandResult:
     """Run `python -m src.NAME ARGUMENTS` in this process and the current folder."""
-    argv, full_error = sys.argv, os.environ.pop("HYDRA_FULL_ERROR", None)
-    sys.argv = [f"src/{name}.py", *arguments]
-    try:
-        importlib.import_module(f"src.{name}").main()
-    except SystemExit as stop:
-        if isinstance(stop.code, str):
-            return CommandResult(1, stop.code)
-        return CommandResult(int(stop.code or 0), "")
-    finally:
-        sys.argv = argv
-        os.environ.pop("HYDRA_FULL_ERROR", None)
-        if full_error is not None:
-            os.environ["HYDRA_FULL_ERROR"] = full_error
-    return CommandResult(0, "")
+    error = call(name, arguments)
+    return CommandResult(0, "") if error is None else CommandResult(1, error)
 
 
 def train(folder: Path, *overrides: str) -> Run:
     """Train into a folder, a short run unless the overrides say otherwise."""
     result = run_command("train", f"hydra.run.dir={folder}", *SHORT, *overrides)
     assert result == (0, "")
+    return read_run(folder)
+
+
+def read_run(folder: Path) -> Run:
     metrics = json.loads((folder / "metrics.json").read_text())
     config = OmegaConf.load(folder / "config.yaml")
     assert isinstance(config, DictConfig)
     return Run(folder, config, metrics)
+
+
+def in_processes(worker: Callable[..., None], number: int, *arguments: object) -> None:
+    """Call `worker(rank, *arguments)` in so many new processes, and wait for all of them.
+
+    They come from one process that has imported the large libraries, and nothing else.
+    """
+    multiprocessing.set_forkserver_preload(IMPORTED_ONCE)
+    start_processes(worker, arguments, number, start_method="forkserver")
 
 
 def wandb_folder(run: Path) -> Path:
@@ -77,8 +86,9 @@ def wandb_folder(run: Path) -> Path:
     return folder
 
 
+@cache
 def wandb_records(folder: Path) -> list[dict]:
-    """Everything in an offline run, as W&B itself reads it back."""
+    """Everything in an offline run that has ended, as W&B itself reads it back."""
     command = [str(Path(sys.executable).parent / "wandb"), "leet", "inspect", "--json", str(folder)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [json.loads(line) for line in output.splitlines()]
@@ -123,24 +133,89 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--overrides", type=int, default=60, help="how many runs have random ones")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks and tests with a browser are slow."""
+    for item in items:
+        if item.path.suffix == ".ipynb" or "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative outputs of a command go nowhere else."""
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draws without a generator are the same whichever tests came before, on any worker."""
+    torch.manual_seed(0)
+
+
+class Shared:
+    """Folders that are made by the first process that asks, and read by all.
+
+    Args:
+        base: A folder of all processes of this session.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+
+    def folder(self, name: str, make: Callable[[Path], object]) -> Path:
+        """Return the folder of a name, made by `make(folder)` if it is not there yet."""
+        folder, done = self.base / name, self.base / f"{name}.done"
+        with FileLock(self.base / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # half made by one that failed
+                make(folder)
+                done.touch()
+        return folder
+
+    def run(self, name: str, *overrides: str) -> Run:
+        """Return the short training run of a name. Tests that change its folder copy it first."""
+        return read_run(self.folder(name, lambda folder: train(folder, *overrides)))
+
+
 @pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+    """Folders that are made once for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    base = (base if worker_id == "master" else base.parent) / "shared"
+    base.mkdir(exist_ok=True)
+    return Shared(base)
+
+
+@pytest.fixture(scope="session")
+def clip_folder(shared: Shared) -> Path:
     """A small CLIP with random weights, as published ones are saved."""
     from tiny_clip import save_clip  # transformers takes seconds to import
 
-    return save_clip(tmp_path_factory.mktemp("models") / "clip")
+    return shared.folder("clip", save_clip)
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def trained_run(shared: Shared) -> Run:
     """One short training with W&B offline, that many tests look at."""
-    return train(tmp_path_factory.mktemp("run") / "out")
+    return shared.run("trained")
+
+
+@pytest.fixture(scope="session")
+def brief_run(shared: Shared) -> Run:
+    """One training of four epochs with W&B offline, that others must repeat exactly."""
+    return shared.run("brief", *BRIEF)
+
+
+@pytest.fixture(scope="session")
+def cross_entropy_run(shared: Shared) -> Run:
+    """The baseline that takes minterms for classes."""
+    return shared.run("cross_entropy", "logger=none", *CROSS_ENTROPY)
+
+
+@pytest.fixture(scope="session")
+def bce_run(shared: Shared) -> Run:
+    """The baseline that takes literals for independent."""
+    return shared.run("bce", "logger=none", *BCE)
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from conftest import in_processes
 from hydra import compose, initialize_config_dir
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from src.config.groups import CONF_DIR
 from src.config.instantiate import instantiate
 from src.losses.nuclear import NuclearNormLoss
-from src.runs.compose import build_data, build_module
+from src.runs.compose import build_data, build_module, build_trainer
 
 WORLD_SIZES = (1, 2, 4)
 SETTINGS = {
@@ -97,9 +97,8 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
     if name == "per_process":
         module.loss = PerProcessLoss(0.99, 0.05)
     steps = Steps()
-    trainer = instantiate(
-        config.trainer, callbacks=[steps], logger=False, enable_checkpointing=False
-    )
+    plain: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
+    trainer = build_trainer(config.trainer, module, data, callbacks=[steps], **plain)
     trainer.fit(module, data)
     metrics = dict(trainer.callback_metrics)
     trainer.test(module, data, verbose=False)
@@ -133,7 +132,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Results]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        mp.spawn(worker, args=(world_size, port, folder), nprocs=world_size)
+        in_processes(worker, world_size, world_size, port, folder)
         files = [folder / f"{world_size}_{rank}.pt" for rank in range(world_size)]
         found[world_size] = [torch.load(file, weights_only=True) for file in files]
     return found

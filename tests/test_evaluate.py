@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Run, run_command, train
+from conftest import UNDRAWN, Run, run_command, train
 from torchvision.models import resnet18
 
 from src.runs.load import load_checkpoint
@@ -43,7 +43,8 @@ def test_two_processes_give_the_numbers_of_one(trained_run: Run, tmp_path: Path)
 def test_pretrained_weights_are_in_the_checkpoint(tmp_path: Path) -> None:
     torch.save(resnet18().state_dict(), "weights.pth")
     encoder = ["encoder=imagenet_resnet18", "encoder.weights=weights.pth", "encoder.image_size=32"]
-    run = train(tmp_path / "run", "logger=none", "debug=fast", *encoder)
+    fast = ["logger=none", "debug=fast", "test=false", "module.max_query_depth=1", UNDRAWN]
+    run = train(tmp_path / "run", *fast, *encoder)
     Path("weights.pth").unlink()
     out = tmp_path / "out"
     assert run_command("evaluate", f"ckpt_path={run.checkpoint}", f"hydra.run.dir={out}") == (0, "")
@@ -54,7 +55,7 @@ def test_pretrained_weights_are_in_the_checkpoint(tmp_path: Path) -> None:
 
 def test_data_can_have_moved(tmp_path: Path) -> None:
     settings = ["dataset=faces", "dataset.number=200", "loader.batch_size=16", "debug=fast"]
-    run = train(tmp_path / "run", "logger=none", "data_dir=here", *settings)
+    run = train(tmp_path / "run", "logger=none", UNDRAWN, "data_dir=here", *settings)
     Path("here").rename("there")
     moved = [f"ckpt_path={run.checkpoint}", f"hydra.run.dir={tmp_path / 'out'}"]
     assert run_command("evaluate", *moved, "data_dir=there") == (0, "")

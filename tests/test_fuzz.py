@@ -95,7 +95,8 @@ def test_random_queries_reach_the_command(trained_run: Run) -> None:
     generator = random.Random(1)
     for _ in range(20):
         query = random_query(generator)
-        result = run_command("retrieve", f"ckpt_path={trained_run.checkpoint}", f"query={query}")
+        arguments = [f"ckpt_path={trained_run.checkpoint}", f"query={query}", "top_k=1"]
+        result = run_command("retrieve", *arguments)
         assert result.status == 0 or is_clean(result.message), query
 
 

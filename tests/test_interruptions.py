@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHORT, Run, run_command, train, wandb_records
+from conftest import BRIEF, UNDRAWN, Run, run_command, train, wandb_records
 from omegaconf import OmegaConf
 from PIL import Image
 from test_train import assert_same_weights
@@ -25,6 +25,7 @@ from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 STEPS = 9  # in an epoch
+MIDDLE = STEPS + 3  # a step in the middle of the second of four epochs
 EPOCHS_A_KILL = 3
 TWO_PROCESSES = ["trainer.strategy=ddp", "trainer.devices=2"]
 SLURM = {
@@ -117,12 +118,12 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
 @pytest.mark.parametrize(
     ("number", "step", "workers", "auto"),
     [
-        (signal.SIGINT, 30, 0, False),
-        (signal.SIGTERM, 30, 0, False),
-        (signal.SIGTERM, 30, 2, False),
-        (signal.SIGTERM, 35, 0, False),
-        (signal.SIGTERM, 106, 0, False),
-        (signal.SIGTERM, 50, 0, True),
+        (signal.SIGINT, MIDDLE, 0, False),
+        (signal.SIGTERM, MIDDLE, 0, False),
+        (signal.SIGTERM, MIDDLE, 2, False),
+        (signal.SIGTERM, 2 * STEPS - 1, 0, False),  # the last of an epoch
+        (signal.SIGTERM, 4 * STEPS - 2, 0, False),  # the last but one of all
+        (signal.SIGTERM, 2 * STEPS + 5, 0, True),
     ],
 )
 def test_signal_saves_in_mid_epoch_and_the_run_goes_on_exactly(
@@ -130,11 +131,11 @@ def test_signal_saves_in_mid_epoch_and_the_run_goes_on_exactly(
     step: int,
     workers: int,
     auto: bool,
-    trained_run: Run,
+    brief_run: Run,
     tmp_path: Path,
 ) -> None:
     run, serve = tmp_path / "run", f"loader.workers={workers}"
-    overrides = [serve, *SHORT, *send(number, step)]
+    overrides = [serve, *BRIEF, *send(number, step)]
     result = run_command("train", f"hydra.run.dir={run}", *overrides)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     saved = run / "checkpoints" / "interrupted.ckpt"
@@ -144,43 +145,45 @@ def test_signal_saves_in_mid_epoch_and_the_run_goes_on_exactly(
     assert torch.load(saved, weights_only=True)["global_step"] == step + 1
     assert not (run / "metrics.json").exists()
 
-    resumed = train(run, *([serve, "ckpt_path=auto"] if auto else go_on(result.message)))
-    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
-    assert_same_metrics(trained_run, resumed)
+    again = [*BRIEF, serve, "ckpt_path=auto"] if auto else go_on(result.message)
+    resumed = train(run, *again)
+    assert_same_weights(brief_run.checkpoint, resumed.checkpoint)
+    assert_same_metrics(brief_run, resumed)
     ids, rows = history(run)
     assert len(ids) == 1  # gone on with, not started anew
-    assert rows == history(trained_run.folder)[1]
+    assert rows == history(brief_run.folder)[1]
 
 
 def test_second_ctrl_c_does_not_wait_and_the_run_goes_on_from_the_last_epoch(
-    trained_run: Run, tmp_path: Path
+    brief_run: Run, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    signals = send(signal.SIGINT, 30), send(signal.SIGINT, 30, "send_again")
-    result = run_command("train", f"hydra.run.dir={run}", *SHORT, *signals[0], *signals[1])
+    signals = send(signal.SIGINT, MIDDLE), send(signal.SIGINT, MIDDLE, "send_again")
+    overrides = [*BRIEF, UNDRAWN, *signals[0], *signals[1]]
+    result = run_command("train", f"hydra.run.dir={run}", *overrides)
     last = run / "checkpoints" / "last.ckpt"
     assert f"ckpt_path={last}" in go_on(result.message)
     resumed = train(run, *go_on(result.message))
-    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
+    assert_same_weights(brief_run.checkpoint, resumed.checkpoint)
 
 
 def test_sigterm_in_the_test_leaves_only_the_test_to_be_done(
-    trained_run: Run, tmp_path: Path
+    brief_run: Run, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    result = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, -1))
+    result = run_command("train", f"hydra.run.dir={run}", *BRIEF, *send(signal.SIGTERM, -1))
     last = run / "checkpoints" / "last.ckpt"
     assert f"ckpt_path={last}" in go_on(result.message)
-    elsewhere = run_command("train", f"ckpt_path={last}", *SHORT)
+    elsewhere = run_command("train", f"ckpt_path={last}", *BRIEF)
     assert f"hydra.run.dir={run} ends the run" in elsewhere.message
     resumed = train(run, *go_on(result.message))
-    assert_same_metrics(trained_run, resumed)
-    assert history(run)[1] == history(trained_run.folder)[1]
+    assert_same_metrics(brief_run, resumed)
+    assert history(run)[1] == history(brief_run.folder)[1]
 
 
 def test_checkpoint_of_mid_epoch_answers_no_queries(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    run_command("train", f"hydra.run.dir={run}", "logger=none", *send(signal.SIGTERM, STEPS + 3))
+    run_command("train", f"hydra.run.dir={run}", "logger=none", *send(signal.SIGTERM, MIDDLE))
     saved = run / "checkpoints" / "interrupted.ckpt"
     for command in (["evaluate"], ["retrieve", "query=even"]):
         result = run_command(*command, f"ckpt_path={saved}")
@@ -188,18 +191,19 @@ def test_checkpoint_of_mid_epoch_answers_no_queries(tmp_path: Path) -> None:
 
 
 def test_resumed_elsewhere_a_run_goes_on_as_the_same_wandb_run_and_a_new_one_does_not(
-    trained_run: Run, tmp_path: Path
+    brief_run: Run, tmp_path: Path
 ) -> None:
     run, other = tmp_path / "run", tmp_path / "other"
-    stopped = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, 30))
+    overrides = [*BRIEF, UNDRAWN, *send(signal.SIGTERM, MIDDLE)]
+    stopped = run_command("train", f"hydra.run.dir={run}", *overrides)
     resumed = train(other, *go_on(stopped.message)[:-1])  # but for the folder
-    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
-    assert history(other)[0] == history(run)[0] != history(trained_run.folder)[0]
+    assert_same_weights(brief_run.checkpoint, resumed.checkpoint)
+    assert history(other)[0] == history(run)[0] != history(brief_run.folder)[0]
     assert min(history(other)[1]) == max(history(run)[1]) + 1
 
 
 def test_requeued_slurm_job_goes_on_by_itself(
-    trained_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    brief_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
@@ -209,16 +213,16 @@ def test_requeued_slurm_job_goes_on_by_itself(
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
     run = tmp_path / "run"
-    job = [f"hydra.run.dir={run}", *SHORT]
-    signals = send(signal.SIGUSR1, 30), send(signal.SIGTERM, 40, "later")
+    job = [f"hydra.run.dir={run}", *BRIEF, UNDRAWN]
+    signals = send(signal.SIGUSR1, MIDDLE), send(signal.SIGTERM, 2 * STEPS + 4, "later")
     assert run_command("train", *job, *signals[0], *signals[1]).status == 1
     assert (tmp_path / "asked").read_text() == "requeue 7\n"
     saved = torch.load(run / "hpc_ckpt_1.ckpt", weights_only=True)
-    assert saved["global_step"] == 31
+    assert saved["global_step"] == MIDDLE + 1
 
-    resumed = train(run)
-    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
-    assert_same_metrics(trained_run, resumed)
+    resumed = train(run, *job[1:])
+    assert_same_weights(brief_run.checkpoint, resumed.checkpoint)
+    assert_same_metrics(brief_run, resumed)
     assert len(history(run)[0]) == 1
 
 
@@ -262,6 +266,7 @@ def kill(folder: Path, arguments: list[str], moment: str, delay: float) -> bool:
     return written("*.partial")
 
 
+@pytest.mark.slow
 def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
@@ -298,14 +303,15 @@ def test_run_killed_over_and_over_ends_as_if_it_had_not_been(
 # A full disk
 
 
-def test_full_disk_ends_the_run_and_loses_no_checkpoint(trained_run: Run, tmp_path: Path) -> None:
+def test_full_disk_ends_the_run_and_loses_no_checkpoint(brief_run: Run, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    stopped = run_command("train", f"hydra.run.dir={run}", *SHORT, *send(signal.SIGTERM, 30))
+    overrides = [*BRIEF, UNDRAWN, *send(signal.SIGTERM, MIDDLE)]
+    stopped = run_command("train", f"hydra.run.dir={run}", *overrides)
     before = {path: path.read_bytes() for path in (run / "checkpoints").iterdir()}
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, unlimited[1]))  # smaller than a checkpoint
     try:
-        full = run_command("train", "logger=none", *SHORT, *go_on(stopped.message))
+        full = run_command("train", "logger=none", *go_on(stopped.message))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert full.status == 1
@@ -313,7 +319,7 @@ def test_full_disk_ends_the_run_and_loses_no_checkpoint(trained_run: Run, tmp_pa
     assert len(full.message.splitlines()) == 1
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
     resumed = train(run, *go_on(stopped.message))
-    assert_same_weights(trained_run.checkpoint, resumed.checkpoint)
+    assert_same_weights(brief_run.checkpoint, resumed.checkpoint)
 
 
 # Divergence
@@ -322,7 +328,7 @@ def test_full_disk_ends_the_run_and_loses_no_checkpoint(trained_run: Run, tmp_pa
 def test_diverging_run_leaves_the_batch_and_the_weights(tmp_path: Path) -> None:
     run = tmp_path / "run"
     lr = ["optimizer=sgd_step", "optimizer.lr=1e30"]
-    result = run_command("train", f"hydra.run.dir={run}", "logger=none", *lr, *SHORT)
+    result = run_command("train", f"hydra.run.dir={run}", "logger=none", *lr, *BRIEF)
     saved = run / "diverged_rank0.ckpt"
     assert result.status == 1
     assert "epoch 0, step 1, batch 1" in result.message
@@ -338,13 +344,15 @@ def test_diverging_run_leaves_the_batch_and_the_weights(tmp_path: Path) -> None:
 
 
 def make_checkpoint(tmp_path: Path) -> Path:
-    return train(tmp_path / "good", "logger=none", "trainer.max_epochs=0").checkpoint
+    untrained = ["trainer.max_epochs=0", "test=false", "logger=none", UNDRAWN]
+    return train(tmp_path / "good", *untrained).checkpoint
 
 
 @pytest.mark.parametrize("step", [4, -1])
 def test_all_processes_end_when_one_diverges(step: int, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(run, "logger=none", *TWO_PROCESSES, *spoil(1, step), *SHORT)
+    plain = ["logger=none", "module.max_query_depth=1", UNDRAWN]
+    process = start(run, *plain, *TWO_PROCESSES, *spoil(1, step), *BRIEF)
     _, said = process.communicate(timeout=120)
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     assert process.returncode == 1
@@ -357,11 +365,13 @@ def test_all_processes_end_when_one_diverges(step: int, tmp_path: Path) -> None:
 # A lost process
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_losing_a_process_ends_the_others(lost: int, tmp_path: Path) -> None:
     run = tmp_path / "run"
     last = run / "checkpoints" / "last.ckpt"
-    process = start(run, "logger=none", "trainer.max_epochs=100", *TWO_PROCESSES)
+    plain = ["logger=none", "module.max_query_depth=1", UNDRAWN]
+    process = start(run, *plain, "trainer.max_epochs=100", *TWO_PROCESSES)
     wait_for(last.exists, process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (other,) = [int(child) for child in children if b"src.train" in arguments_of(child)]

@@ -238,6 +238,7 @@ def test_what_cannot_be_reproduced_is_answered_with_what_can(
     assert message in result.message
 
 
+@pytest.mark.slow
 def test_killed_twice_it_ends_with_the_same_table(made: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "src.reproduce", *in_folder(tmp_path, "table=attributes")]
     finished: dict[Path, int] = {}

@@ -50,19 +50,15 @@ def test_ranks_images_and_draws_them(
         assert image.width > image.height
 
 
-BASELINE = ("loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null")
-
-
-@pytest.mark.parametrize("overrides", [(), BASELINE])
+@pytest.mark.parametrize("name", ["trained_run", "cross_entropy_run"])
 def test_a_folder_is_searched_as_the_split_that_it_holds(
-    overrides: tuple[str, ...], trained_run: Run, folder_of_digits: Path, tmp_path: Path
+    name: str, request: pytest.FixtureRequest, folder_of_digits: Path, tmp_path: Path
 ) -> None:
     query = "query=even & ~prime"
-    if overrides:
-        trained_run = train(tmp_path / "run", "logger=none", *overrides)
-    split = retrieve(trained_run, tmp_path / "split", query, "top_k=20")
+    run: Run = request.getfixturevalue(name)
+    split = retrieve(run, tmp_path / "split", query, "top_k=20")
     gallery = ["top_k=20", f"gallery={folder_of_digits}", f"cache_dir={tmp_path / 'cache'}"]
-    found = retrieve(trained_run, tmp_path / "found", query, *gallery)
+    found = retrieve(run, tmp_path / "found", query, *gallery)
     assert [int(Path(row["image"]).stem) for row in found] == [int(row["image"]) for row in split]
     for one, other in zip(split, found, strict=True):
         assert float(one["score"]) == pytest.approx(float(other["score"]), abs=1e-6)
@@ -70,10 +66,10 @@ def test_a_folder_is_searched_as_the_split_that_it_holds(
 
     (stored,) = (tmp_path / "cache").glob("embeddings-*.npy")
     built = stored.stat().st_mtime_ns
-    retrieve(trained_run, tmp_path / "again", "query=prime", *gallery)
+    retrieve(run, tmp_path / "again", "query=prime", *gallery)
     assert stored.stat().st_mtime_ns == built
     next(folder_of_digits.rglob("*.png")).unlink()
-    retrieve(trained_run, tmp_path / "fewer", "query=prime", *gallery)
+    retrieve(run, tmp_path / "fewer", "query=prime", *gallery)
     assert len(list((tmp_path / "cache").glob("embeddings-*.npy"))) == 2
 
 
@@ -87,8 +83,10 @@ def test_several_queries_come_from_a_file(trained_run: Run, tmp_path: Path) -> N
     assert [row["image"] for row in alone] == [row["image"] for row in rows[3:]]
 
 
-def test_two_models_are_asked_the_same(trained_run: Run, tmp_path: Path) -> None:
-    other = train(tmp_path / "run", "logger=none", *BASELINE)
+def test_two_models_are_asked_the_same(
+    trained_run: Run, cross_entropy_run: Run, tmp_path: Path
+) -> None:
+    other = cross_entropy_run
     asked = ["query=even & ~prime", "top_k=4"]
     both = retrieve(trained_run, tmp_path / "both", *asked, f"beside={other.checkpoint}")
     models = ["NuclearNormLoss, score sum"] * 4 + ["CrossEntropyLoss, score probability"] * 4

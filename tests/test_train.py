@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import (
+    BRIEF,
     SHORT,
+    UNDRAWN,
     Run,
+    Shared,
     run_command,
     train,
     wandb_folder,
@@ -21,6 +24,7 @@ from src.metrics.spectral import compare_spectrum
 from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
+FAST = ("debug=fast", "logger=none", UNDRAWN)
 # Those that learn from the labels of digits, without published weights.
 METHODS = sorted(
     {path.stem for path in (ROOT / "conf" / "method").glob("*.yaml")}
@@ -49,6 +53,12 @@ def assert_same_weights(first: Path, second: Path) -> None:
     assert one.keys() == other.keys()
     for name in one:
         assert torch.equal(one[name], other[name]), name
+
+
+@pytest.fixture(scope="module")
+def fast_run(shared: Shared) -> Run:
+    """Two steps of the default recipe."""
+    return shared.run("fast", *FAST)
 
 
 def test_run_leaves_config_checkpoints_metrics_and_report(trained_run: Run) -> None:
@@ -81,15 +91,15 @@ def test_short_run_already_learns(trained_run: Run) -> None:
 
 
 def test_batches_are_logged_as_they_are(tmp_path: Path) -> None:
-    overrides = ["module.label_coding=literals", "loader.batch_size=125", "debug=fast"]
-    random = train(tmp_path / "random", "logger=none", *overrides).metrics
+    overrides = [*FAST, "module.label_coding=literals", "loader.batch_size=125"]
+    random = train(tmp_path / "random", *overrides).metrics
     assert (random["train/batch/label_rank"], random["train/batch/minterms"]) == (5, 8)
-    authors = train(
-        tmp_path / "authors", "logger=none", "loader.minterms_per_batch=5", *overrides
-    ).metrics
+    authors = train(tmp_path / "authors", "loader.minterms_per_batch=5", *overrides).metrics
     assert authors["train/batch/minterms"] == 5
     assert authors["train/batch/label_rank"] <= 5
-    assert authors["train/batch/optimality_gap"] > 0
+    for metrics in (random, authors):
+        assert metrics["train/batch/optimality_gap"] > 0
+        assert 0 < metrics["train/loss"] < float("inf")
 
 
 def test_queries_are_counted_whether_or_not_they_have_positives(trained_run: Run) -> None:
@@ -151,14 +161,14 @@ def test_wandb_received_the_config(trained_run: Run) -> None:
 
 
 def test_same_seed_gives_the_same_run_and_another_seed_does_not(
-    trained_run: Run, tmp_path: Path
+    brief_run: Run, fast_run: Run, tmp_path: Path
 ) -> None:
-    again = train(tmp_path / "again", "logger=none")
-    other = train(tmp_path / "other", "logger=none", "seed=14")
-    assert_same_weights(trained_run.checkpoint, again.checkpoint)
-    assert again.metrics["test/retrieval/map"] == trained_run.metrics["test/retrieval/map"]
+    again = train(tmp_path / "again", "logger=none", UNDRAWN, *BRIEF)
+    other = train(tmp_path / "other", *FAST, "seed=14")
+    assert_same_weights(brief_run.checkpoint, again.checkpoint)
+    assert again.metrics["test/retrieval/map"] == brief_run.metrics["test/retrieval/map"]
     name = "encoder.layers.0.weight"
-    assert not torch.equal(weights(other.checkpoint)[name], weights(again.checkpoint)[name])
+    assert not torch.equal(weights(other.checkpoint)[name], weights(fast_run.checkpoint)[name])
 
 
 @pytest.mark.parametrize(
@@ -173,41 +183,49 @@ def test_other_loggers_write_their_files(logger: str, pattern: str, tmp_path: Pa
 
 
 def test_neither_workers_nor_the_place_of_images_change_the_weights(
-    trained_run: Run, tmp_path: Path
+    brief_run: Run, tmp_path: Path
 ) -> None:
+    plain = ["logger=none", UNDRAWN, "test=false", *BRIEF]
     for number, override in enumerate(("loader.on_device=true", "loader.workers=2")):
-        again = train(tmp_path / str(number), "logger=none", override)
-        assert_same_weights(trained_run.checkpoint, again.checkpoint)
+        again = train(tmp_path / str(number), *plain, override)
+        assert_same_weights(brief_run.checkpoint, again.checkpoint)
 
 
-def test_debug_fast_takes_two_steps(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "debug=fast", "logger=none")
-    assert torch.load(run.checkpoint, weights_only=True)["global_step"] == 2
+def test_debug_fast_takes_two_steps(fast_run: Run) -> None:
+    assert torch.load(fast_run.checkpoint, weights_only=True)["global_step"] == 2
 
 
 def test_no_test_on_request(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "debug=fast", "logger=none", "test=false")
+    run = train(tmp_path / "run", *FAST, "test=false")
     assert not [key for key in run.metrics if key.startswith("test/")]
     assert "val/minterm_accuracy" in run.metrics
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ["module.label_coding=literals"],
-        ["module.label_coding=literals", "loader.minterms_per_batch=5", "loader.batch_size=125"],
-        ["module.score=projector"],
-        ["optimizer=sgd_step"],
-        ["trainer.precision=bf16-mixed"],
-    ],
-)
-def test_variants_train(overrides: list[str], tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "debug=fast", "logger=none", *overrides)
-    assert run.metrics["train/loss"] > 0
+def test_chosen_score_finds_what_it_finds_beside_another(fast_run: Run, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", *FAST, "module.score=projector")
+    assert (fast_run.metrics["run/score"], run.metrics["run/score"]) == ("sum", "projector")
+    assert_same_weights(fast_run.checkpoint, run.checkpoint)
+    for name in ("map_positive", "map_negated", "precision_at_10", "map_depth_3"):
+        found = fast_run.metrics[f"test/retrieval/{name}"]
+        assert found == run.metrics[f"test/retrieval_sum/{name}"]
+        found = fast_run.metrics[f"test/retrieval_projector/{name}"]
+        assert found == run.metrics[f"test/retrieval/{name}"]
+
+
+def test_optimizer_of_the_authors_takes_its_own_steps(fast_run: Run, tmp_path: Path) -> None:
+    run = train(tmp_path / "run", *FAST, "optimizer=sgd_step")
+    saved = torch.load(run.checkpoint, weights_only=True)
+    ((group,),) = (state["param_groups"] for state in saved["optimizer_states"])
+    assert (group["lr"], group["momentum"], group["weight_decay"]) == (1e-4, 0.98, 0)
+    (schedule,) = saved["lr_schedulers"]
+    assert (schedule["step_size"], schedule["gamma"]) == (100, 0.5)
+    assert run.metrics["train/loss"] != fast_run.metrics["train/loss"]
+    assert 0 < run.metrics["train/loss"] < float("inf")
 
 
 def test_mixed_precision_is_for_training_alone(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "trainer.precision=bf16-mixed", "debug=fast", "logger=none")
+    run = train(tmp_path / "run", *FAST, "trainer.precision=bf16-mixed")
+    assert 0 < run.metrics["train/loss"] < float("inf")
     _, data, module = load_checkpoint(str(run.checkpoint), None)
     images = data.image_set.splits["test"]
     with torch.no_grad():
@@ -219,25 +237,13 @@ def test_mixed_precision_is_for_training_alone(tmp_path: Path) -> None:
     assert run.metrics["test/spectral/loss"] == pytest.approx(spectrum.summary["loss"], rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        [],
-        ["loss=cross_entropy", "encoder.embedding_dim=null", "readout=softmax"],
-        [
-            "loss=bce",
-            "encoder.embedding_dim=null",
-            "readout=sigmoid",
-            "module.label_coding=literals",
-        ],
-    ],
-)
-def test_baselines_answer_the_same_queries(overrides: list[str], tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "logger=none", *overrides)
-    assert run.metrics["test/retrieval/queries"] == 150
-    assert run.metrics["test/minterm_accuracy"] > 0.85
-    assert run.metrics["test/retrieval/map_negated"] > 0.9
-    assert ("test/spectral/optimality_gap" in run.metrics) == (not overrides)
+@pytest.mark.parametrize("name", ["trained_run", "cross_entropy_run", "bce_run"])
+def test_baselines_answer_the_same_queries(name: str, request: pytest.FixtureRequest) -> None:
+    metrics = request.getfixturevalue(name).metrics
+    assert metrics["test/retrieval/queries"] == 150
+    assert metrics["test/minterm_accuracy"] > 0.85
+    assert metrics["test/retrieval/map_negated"] > 0.9
+    assert ("test/spectral/optimality_gap" in metrics) == (name == "trained_run")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -250,7 +256,7 @@ def test_every_method_learns_and_is_asked_through_the_subspaces_too(
         "logger=none",
         "trainer.check_val_every_n_epoch=12",
         "module.max_query_depth=1",
-        "~callbacks.report",
+        UNDRAWN,
     )
     assert run.metrics["test/minterm_accuracy"] > 0.8
     has_another_readout = run.config.readout._target_ != "src.readouts.subspaces.MintermSubspaces"
@@ -261,7 +267,9 @@ def test_every_method_learns_and_is_asked_through_the_subspaces_too(
 
 def test_text_baseline_tells_images_apart_and_misses_negation_in_prompts(tmp_path: Path) -> None:
     text = ["loss=contrastive", "readout=text", "module.label_coding=captions"]
-    run = train(tmp_path / "run", "logger=none", "trainer.max_epochs=20", *text)
+    once = ["trainer.max_epochs=20", "trainer.check_val_every_n_epoch=20"]
+    few = "module.queries_per_depth=5"  # long prompts take most of the time
+    run = train(tmp_path / "run", "logger=none", UNDRAWN, few, *once, *text)
     assert run.metrics["run/score"] == "prompt"
     assert run.metrics["test/minterm_accuracy"] > 0.9
     by_minterms = run.metrics["test/retrieval_probability/map_negated"]
@@ -301,6 +309,7 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
         "seed=1,2",
         "group=table_1",
         "debug=fast",
+        UNDRAWN,
         *SHORT,
     )
     assert result == (0, "")
@@ -352,8 +361,7 @@ def test_search_maximizes_what_it_is_told(tmp_path: Path) -> None:
         "hparams_search=alpha_beta",
         "hydra.sweeper.n_trials=3",
         f"hydra.sweep.dir={tmp_path / 'search'}",
-        "debug=fast",
-        "logger=none",
+        *FAST,
         *SHORT,
     )
     assert result == (0, "")
@@ -367,7 +375,7 @@ def test_search_maximizes_what_it_is_told(tmp_path: Path) -> None:
     assert found.best_value == pytest.approx(max(values))
     assert 0.5 <= found.best_params["loss.alpha"] < 1
     assert (tmp_path / "search" / "parallel.png").exists()
-    result = run_command("train", "optimized_metric=val/nothing", "debug=fast", "logger=none")
+    result = run_command("train", "optimized_metric=val/nothing", *FAST, "test=false")
     assert result.status == 1
     assert "optimized_metric is one of" in result.message
 
@@ -378,8 +386,7 @@ def test_sweep_survives_a_failing_job(tmp_path: Path) -> None:
         "-m",
         f"hydra.sweep.dir={tmp_path / 'sweep'}",
         "loss.alpha=2,0.99",
-        "debug=fast",
-        "logger=none",
+        *FAST,
         *SHORT,
     )
     assert result.status == 1

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Run, run_command, train
+from conftest import UNDRAWN, Run, Shared, run_command, train
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 from torch import Tensor
@@ -24,16 +24,21 @@ from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent
 FACES = ("+experiment=celeba_clip", "dataset=faces", "dataset.number=600", "loader.batch_size=16")
+UNTRAINED = ("logger=none", "debug=fast", "trainer.max_epochs=0")
 ZERO_SHOT = ("trainer.max_epochs=0", "protocol.clip_image_size=32")  # the model's: no scaling
 
 
-@pytest.fixture(scope="module")
-def zero_shot(clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("zero_shot")
+@pytest.fixture(scope="session")
+def faces(shared: Shared) -> tuple[str, ...]:
+    """Overrides for CLIP on drawn faces, which the first run draws for all."""
+    return (*FACES, f"data_dir={shared.base / 'data'}")
+
+
+@pytest.fixture(scope="session")
+def zero_shot(faces: tuple[str, ...], clip_folder: Path, shared: Shared) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(clip_folder.parent)
-        model = f"encoder.model={clip_folder.name}"
-        return train(folder / "run", *FACES, *ZERO_SHOT, model, f"data_dir={folder}")
+        return shared.run("zero_shot", *faces, *ZERO_SHOT, f"encoder.model={clip_folder.name}")
 
 
 def split(run: Run, name: str) -> LabelledImages:
@@ -97,7 +102,7 @@ def test_zero_shot_ranks_by_the_similarities_of_the_model(
 
 
 def test_zero_shot_probabilities_have_the_temperature_of_the_model(
-    zero_shot: Run, clip_folder: Path
+    zero_shot: Run, clip_folder: Path, tmp_path: Path
 ) -> None:
     test = split(zero_shot, "test")
     literals = list(instantiate(zero_shot.config.dataset).literals)
@@ -108,7 +113,7 @@ def test_zero_shot_probabilities_have_the_temperature_of_the_model(
     accuracy = float((predicted == test.labels).all(dim=1).double().mean())
     assert zero_shot.metrics["test/minterm_accuracy"] == pytest.approx(accuracy)
 
-    found = zero_shot.folder.parent / "found"
+    found = tmp_path / "found"
     query = ["query=Male | Bald", f"top_k={len(test)}", f"hydra.run.dir={found}"]
     assert run_command("retrieve", f"ckpt_path={zero_shot.checkpoint}", *query) == (0, "")
     with (found / "retrieval.csv").open() as file:
@@ -138,29 +143,31 @@ def test_its_checkpoint_is_tested_from_another_folder(zero_shot: Run, tmp_path: 
 
 
 def test_its_checkpoint_says_so_if_the_folder_of_the_model_is_gone(
-    clip_folder: Path, tmp_path: Path
+    faces: tuple[str, ...], clip_folder: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copytree(clip_folder, tmp_path / "model"))
-    settings = [*FACES, "debug=fast", "logger=none", "trainer.max_epochs=0"]
-    run = train(tmp_path / "run", *settings, "encoder.model=model", "data_dir=.")
+    settings = [*faces, *UNTRAINED, UNDRAWN, "test=false"]
+    run = train(tmp_path / "run", *settings, "encoder.model=model")
     shutil.rmtree(model)
     result = run_command("evaluate", f"ckpt_path={run.checkpoint}")
     assert result.status == 1
     assert f"there is no folder {model}; the model, its tokenizer" in result.message
 
 
-def test_authors_ask_clip_without_not_about_small_images(clip_folder: Path, tmp_path: Path) -> None:
-    settings = [*FACES, "debug=fast", "logger=none", "trainer.max_epochs=0", "data_dir=."]
-    run = train(tmp_path / "run", *settings, f"encoder.model={clip_folder}", "protocol=authors")
+def test_authors_ask_clip_without_not_about_small_images(
+    faces: tuple[str, ...], clip_folder: Path, tmp_path: Path
+) -> None:
+    settings = [*faces, *UNTRAINED, UNDRAWN, f"encoder.model={clip_folder}"]
+    run = train(tmp_path / "run", *settings, "protocol=authors")
     assert run.metrics["run/score"] == "prompt_without_negation"
     assert run.config.dataset.image_size == 40
 
 
 @pytest.mark.parametrize("freeze", ["false", "true"])
 def test_tuning_changes_towers_and_temperature(
-    freeze: str, clip_folder: Path, tmp_path: Path
+    freeze: str, faces: tuple[str, ...], clip_folder: Path, tmp_path: Path
 ) -> None:
-    settings = [*FACES, "debug=fast", "logger=none", "trainer.max_epochs=1", "data_dir=."]
+    settings = [*faces, *UNTRAINED, UNDRAWN, "trainer.max_epochs=1", "test=false"]
     model = [f"encoder.model={clip_folder}", f"encoder.freeze={freeze}"]
     weights = state(train(tmp_path / "run", *settings, *model).checkpoint)
     before = load_file(clip_folder / "model.safetensors")
@@ -176,7 +183,7 @@ def test_two_processes_train_the_image_tower_alone_under_the_nuclear_norm(
 ) -> None:
     command = [sys.executable, "-m", "src.train", "encoder=clip", f"encoder.model={clip_folder}"]
     command += ["encoder.radius=1", "debug=fast", "logger=none", f"hydra.run.dir={tmp_path}"]
-    command += ["trainer.devices=2", "trainer.strategy=ddp"]
+    command += ["trainer.devices=2", "trainer.strategy=ddp", "module.max_query_depth=1", UNDRAWN]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=200)
     weights = state(tmp_path / "checkpoints" / "last.ckpt")
     before = load_file(clip_folder / "model.safetensors")
@@ -184,7 +191,7 @@ def test_two_processes_train_the_image_tower_alone_under_the_nuclear_norm(
 
 
 def test_untrained_encoder_gets_its_subspaces(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", "trainer.max_epochs=0")
+    run = train(tmp_path / "run", "trainer.max_epochs=0", "logger=none")
     assert run.metrics["run/epochs"] == 0
     assert run.metrics["test/minterm_accuracy"] > 0.4  # of eight minterms, by their directions
     assert not (run.folder / "report" / "spectrum.png").exists()

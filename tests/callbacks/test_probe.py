@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Run, train
+from conftest import UNDRAWN, Run, Shared, train
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -12,12 +12,13 @@ from sklearn.pipeline import make_pipeline
 from src.data.digits import Digits
 from src.runs.load import load_checkpoint
 
-SUPERVISED = ("trainer.max_epochs=2", "callbacks=probe", "logger=none")
+TWO_EPOCHS = ("trainer.max_epochs=2", "logger=none", UNDRAWN)
+SUPERVISED = (*TWO_EPOCHS, "callbacks=probe")
 
 
 @pytest.fixture(scope="module")
-def supervised(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(tmp_path_factory.mktemp("run") / "out", *SUPERVISED)
+def supervised(shared: Shared) -> Run:
+    return shared.run("supervised", *SUPERVISED)
 
 
 def test_probes_are_scikit_learns_on_the_embeddings_of_the_checkpoint(supervised: Run) -> None:
@@ -45,7 +46,7 @@ def test_probes_are_scikit_learns_on_the_embeddings_of_the_checkpoint(supervised
 
 
 def test_probe_changes_nothing_else(supervised: Run, tmp_path: Path) -> None:
-    plain = train(tmp_path / "run", "trainer.max_epochs=2", "logger=none").metrics
+    plain = train(tmp_path / "run", *TWO_EPOCHS).metrics
     tested = {key for key in supervised.metrics if key.startswith("test/")}
     assert {key for key in tested if key not in plain} == {
         f"test/probe/{name}"

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import in_processes
 from torch import Tensor
 from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.contrastive import ContrastiveLoss, contrastive_loss
@@ -124,7 +124,7 @@ def worker(rank: int, directory: Path) -> None:
 
 
 def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(tmp_path,), nprocs=2)
+    in_processes(worker, 2, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for one, other, expected in zip(first, second, loss_and_gradients(*pairs(8, 5)), strict=True):
         torch.testing.assert_close((one + other) / 2, expected)

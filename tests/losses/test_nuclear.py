@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import in_processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from src.losses.nuclear import (
     NonFiniteEmbeddingsError,
@@ -417,7 +417,7 @@ def two_process_worker(rank: int, directory: Path) -> None:
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The results of each of two processes on its share of one batch."""
     directory = tmp_path_factory.mktemp("processes")
-    mp.spawn(two_process_worker, args=(directory,), nprocs=2)
+    in_processes(two_process_worker, 2, directory)
     return [torch.load(directory / f"{rank}.pt") for rank in range(2)]
 
 

@@ -15,11 +15,11 @@ from batches import (
     random_order,
     random_rotation,
 )
+from conftest import in_processes
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch import multiprocessing as mp
 
 from src.config.groups import CONF_DIR
 from src.losses.batch import NonFiniteEmbeddingsError
@@ -272,7 +272,7 @@ def worker(rank: int, directory: Path) -> None:
 
 
 def test_two_processes_take_the_step_of_one_and_stop_at_nan_together(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(tmp_path,), nprocs=2)
+    in_processes(worker, 2, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for name in LOSSES:
         embeddings, labels, _ = batch_for(name)

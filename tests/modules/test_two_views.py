@@ -1,5 +1,6 @@
 """Self-supervised training on digits: its relations, its processes, its runs."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-import torch.multiprocessing as mp
-from conftest import Run, run_command, train
+from conftest import BRIEF, UNDRAWN, Run, Shared, in_processes, run_command, train
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -32,6 +32,7 @@ from src.subspaces.minterms import distinct_minterms
 LOSSES = ["simclr", "spectral_contrastive", "byol_spectral", "vicreg", "barlow_twins", "pca"]
 RELATIONS: list[Relation] = ["augmentation", "labels", "both", "itself"]
 TWO_VIEWS = ("module=two_views", "module.augmentation.flip=0", "callbacks=probe", "logger=none")
+FOUR_EPOCHS = (*BRIEF, "trainer.check_val_every_n_epoch=2", "module.max_query_depth=1")
 PROBED = ("linear_accuracy", "linear_converged", "knn_accuracy", "effective_rank")
 
 
@@ -166,7 +167,7 @@ def worker(rank: int, directory: Path) -> None:
 
 
 def test_two_processes_take_the_step_of_one_and_relate_images_across(tmp_path: Path) -> None:
-    mp.spawn(worker, args=(tmp_path,), nprocs=2)
+    in_processes(worker, 2, tmp_path)
     (first, related), (second, also) = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     for one, other, setting in zip(first, second, TWO_PROCESSES, strict=True):
         value, gradients = loss_and_gradients(*setting, batch_of_pairs())
@@ -180,27 +181,25 @@ def test_two_processes_take_the_step_of_one_and_relate_images_across(tmp_path: P
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """A short run of each loss, with a checkpoint every two epochs."""
-    folder = tmp_path_factory.mktemp("runs")
-    return {name: short(folder / name, f"loss={name}") for name in LOSSES}
-
-
-def short(folder: Path, *overrides: str) -> Run:
+def run_of(shared: Shared) -> Callable[[str], Run]:
+    """A short run of a loss, with a checkpoint every two epochs."""
     every = (
         "{_target_:pytorch_lightning.callbacks.ModelCheckpoint,every_n_epochs:2,save_top_k:-1,"
-        f"dirpath:{folder}/every,save_on_train_epoch_end:false}}"
+        "dirpath:'${output_dir}/every',save_on_train_epoch_end:false}"
     )
-    size = 5 if "loss=pca" in overrides else None
-    more = [f"loss.num_components={size}"] if size else []
-    return train(
-        folder, *TWO_VIEWS, f"+callbacks.every={every}", "trainer.max_epochs=4", *more, *overrides
-    )
+
+    def short(name: str) -> Run:
+        more = ["loss.num_components=5"] if name == "pca" else []
+        overrides = [f"loss={name}", f"+callbacks.every={every}", *FOUR_EPOCHS, *more]
+        return shared.run(f"two_views_{name}", *TWO_VIEWS, *overrides)
+
+    return short
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_each_loss_trains_and_is_probed(name: str, runs: dict[str, Run]) -> None:
-    metrics = runs[name].metrics
+def test_each_loss_trains_and_is_probed(name: str, run_of: Callable[[str], Run]) -> None:
+    run = run_of(name)
+    metrics = run.metrics
     least = 0.3 if name == "pca" else 0.6  # five components of a random encoder
     for key in PROBED:
         assert isinstance(metrics[f"test/probe/{key}"], float)
@@ -209,16 +208,17 @@ def test_each_loss_trains_and_is_probed(name: str, runs: dict[str, Run]) -> None
     assert metrics["test/probe/effective_rank"] > 2
     assert metrics["test/retrieval/queries"] == 150
     assert "test/spectral/optimality_gap" not in metrics
-    assert (runs[name].folder / "report" / "retrieval.png").exists()
+    assert (run.folder / "report" / "retrieval.png").exists()
 
 
 @pytest.mark.parametrize("name", ["simclr", "vicreg"])
-def test_training_brings_views_together(name: str, runs: dict[str, Run], tmp_path: Path) -> None:
-    before = train(
-        tmp_path / "random", *TWO_VIEWS, f"loss={name}", "trainer.max_epochs=0"
-    ).checkpoint
+def test_training_brings_views_together(
+    name: str, run_of: Callable[[str], Run], tmp_path: Path
+) -> None:
+    untrained = ["trainer.max_epochs=0", "test=false", UNDRAWN]
+    before = train(tmp_path / "random", *TWO_VIEWS, f"loss={name}", *untrained)
     values = []
-    for checkpoint in (before, runs[name].checkpoint):
+    for checkpoint in (before.checkpoint, run_of(name).checkpoint):
         _, data, module = load_checkpoint(str(checkpoint), None)
         assert isinstance(module, TwoViewModule)
         torch.manual_seed(0)
@@ -229,13 +229,12 @@ def test_training_brings_views_together(name: str, runs: dict[str, Run], tmp_pat
 
 @pytest.mark.parametrize("name", ["simclr", "byol_spectral"])
 def test_resumed_run_is_the_uninterrupted_one(
-    name: str, runs: dict[str, Run], tmp_path: Path
+    name: str, run_of: Callable[[str], Run], tmp_path: Path
 ) -> None:
-    whole = runs[name]
+    whole = run_of(name)
     (half,) = (whole.folder / "every").glob("epoch=1-*.ckpt")
-    resumed = train(
-        tmp_path, *TWO_VIEWS, f"loss={name}", "trainer.max_epochs=4", f"ckpt_path={half}"
-    )
+    overrides = [f"loss={name}", *FOUR_EPOCHS, UNDRAWN]
+    resumed = train(tmp_path, *TWO_VIEWS, *overrides, f"ckpt_path={half}")
     states = [torch.load(run.checkpoint, weights_only=True) for run in (whole, resumed)]
     assert states[0]["state_dict"].keys() == states[1]["state_dict"].keys()
     for key, value in states[0]["state_dict"].items():
@@ -245,9 +244,9 @@ def test_resumed_run_is_the_uninterrupted_one(
 
 
 def test_evaluation_of_components_sees_their_span_of_a_random_encoder(
-    runs: dict[str, Run],
+    run_of: Callable[[str], Run],
 ) -> None:
-    _, data, module = load_checkpoint(str(runs["pca"].checkpoint), None)
+    _, data, module = load_checkpoint(str(run_of("pca").checkpoint), None)
     assert isinstance(module.loss, PCALoss)
     images = data.image_set.splits["test"].images
     with torch.no_grad():
@@ -264,21 +263,31 @@ def untrained_encoder() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "relation", "widths"),
     [
-        ["loss=simclr", "module.relation=labels"],
-        ["loss=vicreg", "module.relation=both", "module.projection=[32,16]"],
-        ["loss=byol_spectral", "module.projection=[16]"],
-        ["loss=spectral_contrastive", "module.relation=itself"],
+        (["loss=simclr", "module.relation=labels"], "labels", []),
+        (["loss=vicreg", "module.relation=both", "module.projection=[24,16]"], "both", [24, 16]),
+        (["loss=byol_spectral", "module.projection=[16]"], "augmentation", [16]),
+        (["loss=spectral_contrastive", "module.relation=itself"], "itself", []),
     ],
 )
-def test_variants_train(overrides: list[str], tmp_path: Path) -> None:
-    run = train(tmp_path / "run", *TWO_VIEWS, "debug=fast", *overrides)
+def test_variants_train(
+    overrides: list[str], relation: Relation, widths: list[int], tmp_path: Path
+) -> None:
+    plain = ["debug=fast", "module.max_query_depth=1", UNDRAWN]
+    run = train(tmp_path / "run", *TWO_VIEWS, *plain, *overrides)
     assert np.isfinite(run.metrics["train/loss"])
+    module = load_checkpoint(str(run.checkpoint), None)[2]
+    assert isinstance(module, TwoViewModule)
+    assert module.relation == relation
+    layers = [layer for layer in module.projection.modules() if isinstance(layer, nn.Linear)]
+    assert [layer.out_features for layer in layers] == widths
+    name = "layers.0.weight"
+    assert not torch.equal(module.encoder.state_dict()[name], untrained_encoder()[name])
 
 
 def test_sweep_has_the_probes_and_no_empty_columns(tmp_path: Path) -> None:
-    overrides = ["loss=simclr,vicreg", "debug=fast", "trainer.max_epochs=1", *TWO_VIEWS]
+    overrides = ["loss=simclr,vicreg", "debug=fast", "trainer.max_epochs=1", *TWO_VIEWS, UNDRAWN]
     assert run_command("train", "-m", f"hydra.sweep.dir={tmp_path}", *overrides) == (0, "")
     heading, _, *rows = (tmp_path / "sweep.md").read_text().splitlines()[:4]
     for name in ("linear probe", "kNN", "effective rank"):

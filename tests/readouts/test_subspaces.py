@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import in_processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch.nn.functional import normalize
 
 from src.readouts.subspaces import MintermSubspaces
@@ -417,7 +417,7 @@ def process_worker(rank: int, directory: Path) -> None:
 
 
 def test_two_processes_fit_what_one_does(tmp_path: Path) -> None:
-    mp.spawn(process_worker, args=(tmp_path,), nprocs=2)
+    in_processes(process_worker, 2, tmp_path)
     embeddings, labels = random_batch(90, 5)
     alone = fitted(embeddings, labels)
     expected = outer_products(alone.directions)
