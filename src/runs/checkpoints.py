@@ -1,6 +1,5 @@
 """Checkpoints: the config inside, written whole or not at all, read without running anything."""
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from src.config.groups import PARTS
+from src.data.atomic import PARTIAL, replacing
 from src.runs.trust import check_config, check_kept_paths, show
 
 CONFIG_KEY = "config"
 MINTERMS = "subspaces.minterms"
-PARTIAL = ".partial"
 UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
 
 
@@ -60,18 +59,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
     ) -> None:
-        partial = Path(path).with_suffix(PARTIAL)
-        partial.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         content = BytesIO()  # torch would hide what the disk says
         torch.save(checkpoint, content)
-        try:
-            with partial.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(content.getbuffer())
 
 
 def remove_partial(output_dir: Path) -> None:

@@ -16,10 +16,11 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from wandb.sdk.lib.runid import generate_id
 
 from src.config.instantiate import instantiate
+from src.data.atomic import write_whole
 from src.data.images import ImageSet
 from src.metrics.evaluation import QueryResult
 from src.modules.subspace import SubspaceModule
-from src.reports.results import print_results, write_metrics, write_whole
+from src.reports.results import print_results, write_metrics
 from src.reports.run_page import write_run_page
 from src.runs.checkpoints import SaveConfig, read_checkpoint, remove_partial
 from src.runs.compose import build_data, build_module, build_trainer, describe_run
