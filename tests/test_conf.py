@@ -127,26 +127,32 @@ def test_command_line_has_the_last_word(override: str) -> None:
     assert str(choices[key] if key in choices else OmegaConf.select(config, key)) == value
 
 
-@pytest.mark.parametrize("dataset", ["celeba", "cifar10", "cifar100", "faces", "fashion_mnist"])
+AUTHORS = {  # batch size, minterms in a batch, D, alpha, beta, momentum, step size, gamma, epochs
+    "celeba": (510, 5, 25, 0.999, 0.01, 0.98, 100, 0.5, 1000),
+    "faces": (510, 5, 25, 0.999, 0.01, 0.98, 100, 0.5, 1000),
+    "cifar10": (512, None, 10, 0.999, 0.01, 0.98, 100, 0.1, 200),
+    "cifar100": (500, 50, 100, 0.999, 0.01, 0.98, 100, 0.7, 200),
+    "fashion_mnist": (512, None, 10, 0.997, 0.05, 0.99, 30, 0.5, 150),
+    "mnist": (512, None, 10, 0.997, 0.05, 0.98, 20, 0.5, 150),
+}
+
+
+@pytest.mark.parametrize("dataset", AUTHORS)
 def test_authors_have_their_hyperparameters_on_every_data_set(dataset: str) -> None:
     config = resolved("+experiment=authors", f"dataset={dataset}")
-    batch, dim, alpha, momentum, gamma, epochs = {
-        "celeba": (510, 25, 0.999, 0.98, 0.5, 1000),
-        "faces": (510, 25, 0.999, 0.98, 0.5, 1000),
-        "cifar10": (512, 10, 0.999, 0.98, 0.1, 200),
-        "cifar100": (500, 100, 0.999, 0.98, 0.7, 200),
-        "fashion_mnist": (512, 10, 0.997, 0.99, 0.5, 150),
-    }[dataset]
-    assert config["loader"]["batch_size"] == batch
-    assert config["encoder"]["embedding_dim"] == dim
-    assert config["encoder"]["radius"] is None
-    assert not config["encoder"]["batch_norm"]
-    assert config["loss"]["alpha"] == alpha
-    assert config["optimizer"]["momentum"] == momentum
-    assert config["optimizer"]["gamma"] == gamma
-    assert config["optimizer"]["_target_"] == "src.optimizers.sgd_step"
+    loader, encoder, loss = config["loader"], config["encoder"], config["loss"]
+    optimizer = config["optimizer"]
+    found = (
+        *(loader["batch_size"], loader["minterms_per_batch"], encoder["embedding_dim"]),
+        *(loss["alpha"], loss["beta"]),
+        *(optimizer["momentum"], optimizer["step_size"], optimizer["gamma"]),
+        config["trainer"]["max_epochs"],
+    )
+    assert found == AUTHORS[dataset]
+    assert encoder["radius"] is None
+    assert not encoder["batch_norm"]
+    assert optimizer["_target_"] == "src.optimizers.sgd_step"
     assert config["module"]["label_coding"] == "literals"
-    assert config["trainer"]["max_epochs"] == epochs
     assert config["protocol"]["name"] == "authors"
 
 
