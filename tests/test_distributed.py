@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from conftest import in_processes
+from conftest import Shared, in_processes
 from hydra import compose, initialize_config_dir
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
@@ -123,19 +123,25 @@ def worker(rank: int, world_size: int, port: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Results]]:
-    """What each process of each number of processes found."""
-    folder = tmp_path_factory.mktemp("distributed")
-    found: dict[int, list[Results]] = {1: [{name: fit(name, 1) for name in SETTINGS}]}
+def fit_all(folder: Path) -> None:
+    """Fit every setting with every number of processes."""
+    folder.mkdir()
+    torch.save({name: fit(name, 1) for name in SETTINGS}, folder / "1_0.pt")
     for world_size in WORLD_SIZES[1:]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         in_processes(worker, world_size, world_size, port, folder)
-        files = [folder / f"{world_size}_{rank}.pt" for rank in range(world_size)]
-        found[world_size] = [torch.load(file, weights_only=True) for file in files]
-    return found
+
+
+@pytest.fixture(scope="module")
+def results(shared: Shared) -> dict[int, list[Results]]:
+    """What each process of each number of processes found."""
+    folder = shared.folder("distributed", fit_all)
+    return {
+        size: [torch.load(folder / f"{size}_{rank}.pt", weights_only=True) for rank in range(size)]
+        for size in WORLD_SIZES
+    }
 
 
 @pytest.mark.parametrize("world_size", WORLD_SIZES[1:])
