@@ -31,12 +31,6 @@ from src.search.page import search
 from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent
-BCE = (
-    "loss=bce",
-    "encoder.embedding_dim=5",
-    "readout=sigmoid",
-    "module.label_coding=literals",
-)
 TOP_K = 12
 ODD_NAMES = ('"><i>&amp;.png', "<script>alert(1).png", "<img src=x onerror=alert(1)>.png")
 TEST_SPLIT = Digits(split_seed=0).splits["test"]
@@ -50,7 +44,9 @@ class Site(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def site(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(
+    trained_run: Run, bce_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     """Two models beside each other, and a folder with one image of each digit class and more."""
     folder = tmp_path_factory.mktemp("explore")
     gallery = folder / "my scans"
@@ -58,10 +54,9 @@ def site(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for number, image in enumerate(TEST_SPLIT.images[:30]):
         name = ODD_NAMES[number] if number < len(ODD_NAMES) else f"{number}.png"
         Image.fromarray(image[0].numpy()).save(gallery / name)
-    beside = train(folder / "bce", "logger=none", *BCE)
     command = [
         *(sys.executable, "-m", "src.explore", "port=0", f"top_k={TOP_K}"),
-        *(f"ckpt_path={trained_run.checkpoint}", f"beside={beside.checkpoint}"),
+        *(f"ckpt_path={trained_run.checkpoint}", f"beside={bce_run.checkpoint}"),
         *(f"galleries=['{gallery}']", f"cache_dir={folder / 'cache'}"),
     ]
     # Neither may open anything.
@@ -78,7 +73,7 @@ def site(trained_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         finally:
             process.send_signal(signal.SIGINT)
     assert process.returncode == 0
-    assert {path.name for path in folder.iterdir()} == {"my scans", "bce", "cache"}
+    assert {path.name for path in folder.iterdir()} == {"my scans", "cache"}
 
 
 class Visit:
