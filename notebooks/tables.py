@@ -89,7 +89,6 @@ command = [sys.executable, "-m", "src.reproduce", "table=label_coding", "scale=c
 listing = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
 Markdown(f"```\n{listing}```")
 
-
 # %% [markdown]
 # ## What a row says
 #
@@ -102,7 +101,6 @@ Markdown(f"```\n{listing}```")
 #    accuracy of 0.98 by 0.007 or so, whatever stands behind the ±.
 # 3. Below each table stand its **conditions**: data and number of test images, protocol, seeds,
 #    epochs, hardware, versions, commit. Numbers of different conditions are not to be compared.
-
 
 # %%
 pd.set_option("display.max_rows", 200, "display.max_colwidth", 60)
@@ -207,13 +205,11 @@ if points:
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
-
 # %% [markdown]
 # ## All tables that are there
 #
 # Each with its picture, its numbers and its conditions. The claims are counted instead of listed:
 # how many of the measured rows hold, for each statement.
-
 
 # %%
 LARGEST = (1000, 1600)  # pixels of a picture
