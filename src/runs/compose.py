@@ -25,7 +25,7 @@ from src.optimizers import OptimizerFactory
 from src.readouts.readout import Readout, check_pairing
 from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
-from src.runs.threads import choose_threads
+from src.runs.threads import choose_threads, set_threads
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -105,7 +105,7 @@ def build_trainer(
         image = torch.zeros(1, *data.image_set.image_shape)
         threads = choose_threads(config.threads, module.encoder, image, data.batch_size)
         if threads is not None:
-            torch.set_num_threads(threads)
+            set_threads(threads)
     config = config.copy()
     with open_dict(config):
         del config.threads  # which is no argument of Lightning's

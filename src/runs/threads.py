@@ -3,6 +3,7 @@
 import os
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 # Multiplications of a batch's forward pass below which a second thread gains nothing, and loses
@@ -30,6 +31,15 @@ def choose_threads(
     if "OMP_NUM_THREADS" in os.environ:
         return None
     return 1 if batch_size * count_multiplications(encoder, image) < FEW_MULTIPLICATIONS else None
+
+
+def set_threads(number: int) -> None:
+    """Let PyTorch, and the linear algebra of NumPy and SciPy, compute with a number of threads.
+
+    Threads of the latter wait for work by spinning: each takes a core, also where there is none.
+    """
+    torch.set_num_threads(number)
+    threadpool_limits(number)
 
 
 @torch.no_grad()
