@@ -121,9 +121,18 @@ class Visit:
 
     def choose(self, place: str) -> None:
         def act() -> None:
-            self.all("input[role=combobox]")[0].click()
-            (option,) = (item for item in self.all("[role=option]") if place in item.text)
-            option.click()
+            self.wait_for(options)
+            options()[0].click()
+
+        def options() -> list[WebElement]:
+            """The offered places of this name; a list that is not there yet is opened."""
+            found = [item for item in self.all("[role=option]") if place in item.text]
+            if not found:
+                box = self.all("input[role=combobox]")[0]
+                self.browser.execute_script("arguments[0].blur()", box)
+                box.click()
+                time.sleep(0.3)
+            return found
 
         self.until_answered(act)
 
