@@ -81,8 +81,11 @@ def test_what_the_guide_adds_trains(overrides: list[str], guided: Path) -> None:
     subprocess.run([*command, *options], cwd=guided, check=True)
     metrics = json.loads((guided / run / "metrics.json").read_text())
     assert metrics["test/minterm_accuracy"] > 0.9
-    assert ("test/subspaces/map_negated" in metrics) == (len(overrides) > 1)
-    # The checkpoint may name what the files of the guide name.
+    has_own_readout = len(overrides) > 1
+    assert ("test/subspaces/map_negated" in metrics) == has_own_readout
+    if not has_own_readout:
+        return
+    # A checkpoint may name what the files of the guide name.
     command = [sys.executable, "-m", "src.evaluate", f"hydra.run.dir={run}/again"]
     checkpoint = f"ckpt_path={run}/checkpoints/last.ckpt"
     subprocess.run([*command, checkpoint], cwd=guided, check=True)
