@@ -26,7 +26,7 @@ def evaluate(config: DictConfig) -> None:
         Spectra(str(report), run_config.loader.batch_size),
         Report(str(report)),
     ]
-    trainer = build_trainer(config.trainer, module, data, callbacks=callbacks, logger=False)
+    trainer = build_trainer(config.trainer, data, callbacks=callbacks, logger=False)
     trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}

@@ -97,8 +97,8 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
     if name == "per_process":
         module.loss = PerProcessLoss(0.99, 0.05)
     steps = Steps()
-    plain: dict[str, Any] = {"logger": False, "enable_checkpointing": False}
-    trainer = build_trainer(config.trainer, module, data, callbacks=[steps], **plain)
+    config.trainer = config.trainer | {"enable_checkpointing": False}
+    trainer = build_trainer(config.trainer, data, callbacks=[steps], logger=False)
     trainer.fit(module, data)
     metrics = dict(trainer.callback_metrics)
     trainer.test(module, data, verbose=False)

@@ -83,7 +83,7 @@ BAD_INPUTS = {
     "unknown label coding": (
         "train",
         ["module.label_coding=classes"],
-        "module.label_coding must be one of literals, minterms, captions or null, not 'classes'",
+        "goes with module.label_coding=minterms or literals, not classes",
     ),
     "unknown score": ("train", ["module.score=max"], "is one of sum, projector, probability"),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),

@@ -198,3 +198,18 @@ def test_untrained_encoder_gets_its_subspaces(tmp_path: Path) -> None:
     callbacks = torch.load(run.checkpoint, weights_only=True)["callbacks"]
     assert callbacks["Spectra"]["epochs"] == []
     assert of_the_test(evaluate(run, tmp_path / "again")) == of_the_test(run.metrics)
+
+
+def test_an_untrained_encoder_stopped_in_its_test_keeps_its_weights(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run = train(folder, "trainer.max_epochs=0", "logger=none")
+    saved = state(run.checkpoint)
+    (folder / "metrics.json").unlink()
+    # Another seed would draw other weights, as a network does whose pretrained ones are not read.
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    name = "encoder.layers.0.weight"
+    name = name if name in saved else next(key for key in saved if key.startswith("encoder."))
+    checkpoint["state_dict"][name] += 1
+    torch.save(checkpoint, run.checkpoint)
+    train(folder, "trainer.max_epochs=0", "logger=none", f"ckpt_path={run.checkpoint}")
+    torch.testing.assert_close(state(run.checkpoint)[name], saved[name] + 1)

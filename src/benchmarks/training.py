@@ -31,8 +31,6 @@ def fit(config: DictConfig, image_set: ImageSet, callback: pl.Callback) -> None:
     module = build_module(config, image_set, data.minterms, from_checkpoint=False)
     callbacks = [instantiate(other) for other in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
-    trainer = build_trainer(
-        config.trainer, module, data, callbacks=[callback, *callbacks], logger=logger
-    )
+    trainer = build_trainer(config.trainer, data, callbacks=[callback, *callbacks], logger=logger)
     trainer.fit(module, data)
     wandb.finish()

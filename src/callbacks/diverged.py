@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from src.data.images import ImageBatch
-from src.losses.nuclear import NonFiniteEmbeddingsError
+from src.losses.batch import NonFiniteEmbeddingsError
 
 
 class SaveDivergedBatch(Callback):

@@ -15,8 +15,8 @@ from torch.nn.functional import one_hot
 
 from src.callbacks.wandb_media import save_figure, send
 from src.data.images import ImageBatch
+from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.nuclear import (
-    NonFiniteEmbeddingsError,
     NuclearNormLoss,
     gram_matrix,
     singular_values_from_gram,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from inspect import signature
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.data.images import ImageBatch
 from src.encoders.encoder import Encoder
-from src.losses.nuclear import NonFiniteEmbeddingsError
+from src.losses.batch import NonFiniteEmbeddingsError
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.evaluation import Evaluation, evaluate
 from src.optimizers import OptimizerFactory
@@ -20,8 +20,6 @@ from src.readouts.readout import Readout
 from src.readouts.subspaces import MintermSubspaces
 from src.subspaces.propositions import Proposition
 from src.subspaces.queries import make_queries
-
-LabelCoding = Literal["literals", "minterms", "captions"]
 
 
 class SubspaceModule(pl.LightningModule):
@@ -68,7 +66,7 @@ class SubspaceModule(pl.LightningModule):
         augmentation: nn.Module,
         literals: Sequence[str],
         examples: Sequence[str],
-        label_coding: LabelCoding | None,
+        label_coding: str | None,
         score: str | None,
         max_query_literals: int,
         max_query_depth: int,
@@ -84,6 +82,7 @@ class SubspaceModule(pl.LightningModule):
         self.readout = readout
         self.literals = tuple(literals)
         self.label_coding = label_coding or readout.label_codings[0]
+        readout.check_coding(self.label_coding)
         readout.check_width(encoder.embedding_dim, self.label_coding)
         self.score_kind = score or readout.score_kinds[0]
         if self.score_kind not in readout.score_kinds:

@@ -2,6 +2,8 @@
 since each states which losses go with it alone.
 """
 
-from src.readouts import head, kernel, sigmoid, softmax, subspaces, text
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["head", "kernel", "sigmoid", "softmax", "subspaces", "text"]
+for module in iter_modules(__path__):
+    import_module(f"{__name__}.{module.name}")

@@ -1,6 +1,6 @@
 """From embeddings to probabilities of minterms, and from those to literals and propositions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import exp
 from typing import ClassVar
 
@@ -55,6 +55,14 @@ class Readout(nn.Module):
         """Return D where embeddings are logits for minterms (M, C); None where D is free."""
         del minterms
         return None
+
+    def check_coding(self, label_coding: str) -> None:
+        """Raise ValueError unless a coding of labels is one of `label_codings`."""
+        if label_coding not in self.label_codings:
+            raise ValueError(
+                f"readout={self.name} goes with module.label_coding="
+                f"{' or '.join(self.label_codings)}, not {label_coding}"
+            )
 
     def check_width(self, embedding_dim: int, label_coding: str) -> None:
         """Raise ValueError if embeddings of D dimensions do not fit the minterms.
@@ -216,23 +224,23 @@ class Readout(nn.Module):
         return self.counts.clamp(min=1).double().log()
 
 
-def check_pairing(loss: nn.Module, readout: type[Readout], label_coding: str | None) -> None:
-    """Raise ValueError unless a loss, a readout and a coding of labels go together.
+def check_pairing(loss: nn.Module, readout: type[Readout]) -> None:
+    """Raise ValueError unless a loss and a readout go together.
 
     Args:
         loss: The loss that trains embeddings.
         readout: The class that will answer for them.
-        label_coding: The labels that the loss sees; None for the readout's first coding.
     """
     name = type(loss).__name__
-    for other in Readout.__subclasses__():
+    for other in _all_readouts(Readout):
         if isinstance(loss, other.trained_by) and not issubclass(readout, other):
             raise ValueError(f"{name} goes with readout={other.name}, not {readout.name}")
     if readout.trained_by and not isinstance(loss, readout.trained_by):
         trained_by = " or ".join(kind.__name__ for kind in readout.trained_by)
         raise ValueError(f"readout={readout.name} goes with {trained_by}, not {name}")
-    if label_coding is not None and label_coding not in readout.label_codings:
-        raise ValueError(
-            f"readout={readout.name} goes with module.label_coding="
-            f"{' or '.join(readout.label_codings)}, not {label_coding}"
-        )
+
+
+def _all_readouts(base: type[Readout]) -> Iterator[type[Readout]]:
+    for readout in base.__subclasses__():
+        yield readout
+        yield from _all_readouts(readout)

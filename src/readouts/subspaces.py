@@ -21,7 +21,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn.functional import normalize
 
-from src.losses.nuclear import NonFiniteEmbeddingsError
+from src.losses.batch import NonFiniteEmbeddingsError
 from src.readouts.readout import PROBABILITIES, Readout
 from src.subspaces.minterms import find_minterms
 from src.subspaces.projectors import span_projectors

@@ -68,7 +68,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def remove_partial(output_dir: Path) -> None:
     """Remove what a killed run was writing when it was killed."""
-    for pattern in (f"checkpoints/*{PARTIAL}", f"hpc_ckpt_*{PARTIAL}", f"report/*{PARTIAL}"):
+    for pattern in (f"*{PARTIAL}", f"checkpoints/*{PARTIAL}", f"report/*{PARTIAL}"):
         for partial in output_dir.glob(pattern):
             partial.unlink()
 

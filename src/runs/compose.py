@@ -25,7 +25,7 @@ from src.optimizers import OptimizerFactory
 from src.readouts.readout import Readout, check_pairing
 from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
-from src.runs.threads import choose_threads, set_threads
+from src.runs.threads import ChooseThreads
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -57,7 +57,7 @@ def build_module(
         embedding_dim=projection[-1] if projection else encoder.embedding_dim,
         num_classes=len(minterms),
     )
-    check_pairing(loss, kind, config.module.get("label_coding"))
+    check_pairing(loss, kind)
     readout: Readout = instantiate_with(
         config.readout,
         minterms=minterms,
@@ -89,27 +89,25 @@ def build_module(
 
 
 def build_trainer(
-    config: DictConfig, module: SubspaceModule, data: ImageDataModule, **arguments: Any
+    config: DictConfig, data: ImageDataModule, callbacks: list[pl.Callback], logger: Any
 ) -> pl.Trainer:
-    """Compose a trainer, and let PyTorch compute with the threads that its config or the size of a
-    step asks for.
+    """Compose a trainer, which computes with the threads that its config or the size of a step asks
+    for.
 
     Args:
         config: The group `trainer`.
-        module: The module to be trained.
         data: The images, and the size of a batch.
-        arguments: Further arguments of the trainer, such as callbacks.
+        callbacks: Further callbacks.
+        logger: A logger, or False.
     """
     check_value("trainer.threads", config.threads, int | None)
     if config.accelerator == "cpu":
-        image = torch.zeros(1, *data.image_set.image_shape)
-        threads = choose_threads(config.threads, module.encoder, image, data.batch_size)
-        if threads is not None:
-            set_threads(threads)
+        image = torch.zeros(1, *data.image_set.stored_shape, dtype=torch.uint8)
+        callbacks = [ChooseThreads(config.threads, image, data.batch_size), *callbacks]
     config = config.copy()
     with open_dict(config):
         del config.threads  # which is no argument of Lightning's
-    return instantiate(config, **arguments)
+    return instantiate(config, callbacks=callbacks, logger=logger)
 
 
 def build_loss(config: DictConfig, embedding_dim: int, num_classes: int) -> nn.Module:

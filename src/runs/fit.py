@@ -49,7 +49,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
     callbacks = [instantiate(callback) for callback in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
     trainer = build_trainer(
-        config.trainer, module, data, callbacks=[*callbacks, SaveConfig(plain)], logger=logger
+        config.trainer, data, callbacks=[*callbacks, SaveConfig(plain)], logger=logger
     )
     if trainer.world_size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ValueError(
@@ -65,7 +65,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         for run_logger in trainer.loggers:
             run_logger.log_hyperparams(plain)
         if trainer.max_epochs == 0:  # the encoder stays as it is; subspaces are fitted all the same
-            trainer.validate(module, data, verbose=False)
+            trainer.validate(module, data, ckpt_path=resumed, weights_only=True, verbose=False)
             trainer.save_checkpoint(last)
         else:
             trainer.fit(module, data, ckpt_path=resumed, weights_only=True)

@@ -1,49 +1,67 @@
 """The number of threads that a run computes with."""
 
 import os
+from collections.abc import Callable
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 # Multiplications of a batch's forward pass below which a second thread gains nothing, and loses
 # much beside other work: measured on two cores, where 28 x 28 pixels in batches of 128 are 1.5e9.
 FEW_MULTIPLICATIONS = 5e8
+AVAILABLE = torch.get_num_threads()  # before any run chooses
 
 
-def choose_threads(
-    asked: int | None, encoder: nn.Module, image: Tensor, batch_size: int
-) -> int | None:
-    """Choose a number of threads by the size of a step on the CPU.
+class ChooseThreads(Callback):
+    """Lets PyTorch, and the linear algebra of NumPy and SciPy, compute on the CPU with as many
+    threads as asked for; else with those of OMP_NUM_THREADS; else, where a step is small, with one,
+    and where it is large, with the share of a process in all.
+
+    Threads of NumPy and SciPy wait for work by spinning: each takes a core, also where there is
+    none.
 
     Args:
         asked: The configured number; None to choose.
-        encoder: Maps images to embeddings.
-        image: (1, channels, height, width), any image.
+        image: (1, channels, height, width), uint8, any image as it is stored.
         batch_size: The number of images in a batch.
+    """
 
-    Returns:
-        `asked`, if it is a number; None, to leave the number as it is, if OMP_NUM_THREADS is set or
-        the step is large; 1 for a small step.
+    def __init__(self, asked: int | None, image: Tensor, batch_size: int) -> None:
+        self.asked = asked
+        self.image = image
+        self.batch_size = batch_size
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # Here, since Lightning sets a number itself where it starts several processes.
+        number = choose_threads(
+            self.asked,
+            lambda: self.batch_size * count_multiplications(pl_module, self.image),
+            trainer.num_devices,
+        )
+        torch.set_num_threads(number)
+        threadpool_limits(number)
+
+
+def choose_threads(asked: int | None, multiplications: Callable[[], float], processes: int) -> int:
+    """Choose the number of threads of each process.
+
+    Args:
+        asked: The configured number; None to choose.
+        multiplications: Counts the multiplications of a forward pass.
+        processes: The number of processes of this machine.
     """
     if asked is not None:
         return asked
     if "OMP_NUM_THREADS" in os.environ:
-        return None
-    return 1 if batch_size * count_multiplications(encoder, image) < FEW_MULTIPLICATIONS else None
-
-
-def set_threads(number: int) -> None:
-    """Let PyTorch, and the linear algebra of NumPy and SciPy, compute with a number of threads.
-
-    Threads of the latter wait for work by spinning: each takes a core, also where there is none.
-    """
-    torch.set_num_threads(number)
-    threadpool_limits(number)
+        return torch.get_num_threads()
+    return 1 if multiplications() < FEW_MULTIPLICATIONS else max(1, AVAILABLE // processes)
 
 
 @torch.no_grad()
-def count_multiplications(encoder: nn.Module, image: Tensor) -> int:
+def count_multiplications(network: nn.Module, image: Tensor) -> int:
     """Count the multiplications with weights of one image, (1, channels, height, width)."""
     counted = 0
 
@@ -58,12 +76,12 @@ def count_multiplications(encoder: nn.Module, image: Tensor) -> int:
     layers = (nn.Conv2d, nn.Linear)
     hooks = [
         layer.register_forward_hook(count)
-        for layer in encoder.modules()
+        for layer in network.modules()
         if isinstance(layer, layers)
     ]
-    training = encoder.training
-    encoder.eval()(image)
-    encoder.train(training)
+    training = network.training
+    network.eval()(image)
+    network.train(training)
     for hook in hooks:
         hook.remove()
     return counted

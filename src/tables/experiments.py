@@ -84,7 +84,7 @@ class Sweep(NamedTuple):
 
     def count_results(self) -> int:
         """Count the runs that have left their metrics, whatever they are, without reading them."""
-        return sum(1 for _ in self.folder.glob(f"*/{RESULTS}"))
+        return sum(1 for _ in self.folder.glob(f"**/{RESULTS}"))
 
     @property
     def arguments(self) -> list[str]:

@@ -6,13 +6,13 @@ from src.data.digits import Digits
 from src.data.normalize import Normalize
 from src.encoders.convnet import ConvNet
 from src.losses.nuclear import NuclearNormLoss
-from src.modules.subspace import LabelCoding, SubspaceModule
+from src.modules.subspace import SubspaceModule
 from src.readouts.subspaces import MintermSubspaces
 
 MINTERMS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
 
 
-def build(label_coding: LabelCoding, embedding_dim: int = 8) -> SubspaceModule:
+def build(label_coding: str, embedding_dim: int = 8) -> SubspaceModule:
     subspaces = MintermSubspaces(MINTERMS, embedding_dim)
     return SubspaceModule(
         encoder=ConvNet(Digits.image_shape, embedding_dim, radius=None, batch_norm=False),
@@ -43,7 +43,7 @@ def test_minterm_coding_indicates_the_minterm_and_nothing_for_an_unseen_one() ->
 
 
 @pytest.mark.parametrize(("label_coding", "needed"), [("minterms", 4), ("literals", 3)])
-def test_embedding_must_hold_all_directions(label_coding: LabelCoding, needed: int) -> None:
+def test_embedding_must_hold_all_directions(label_coding: str, needed: int) -> None:
     build(label_coding, embedding_dim=needed)
     with pytest.raises(ValueError, match=rf"encoder.embedding_dim={needed} or more"):
         build(label_coding, embedding_dim=needed - 1)

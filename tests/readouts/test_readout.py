@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from src.encoders.encoder import DualEncoder
 from src.losses.contrastive import ContrastiveLoss
 from src.losses.ole import OLELoss
+from src.readouts.kernel import KernelReadout
 from src.readouts.prompts import FRAMES
 from src.readouts.readout import Readout, check_pairing
 from src.readouts.sigmoid import SigmoidReadout
@@ -197,31 +198,55 @@ def test_calibration_bears_unknown_and_impossible_minterms() -> None:
 
 
 @pytest.mark.parametrize(
-    ("loss", "readout", "label_coding", "message"),
+    ("loss", "readout", "message"),
     [
-        (nn.CrossEntropyLoss(), MintermSubspaces, None, "CrossEntropyLoss goes with readout=soft"),
-        (nn.BCEWithLogitsLoss(), SoftmaxReadout, None, "BCEWithLogitsLoss goes with readout=sigm"),
-        (OLELoss(), SigmoidReadout, None, "readout=sigmoid goes with BCEWithLogitsLoss, not OLELo"),
-        (OLELoss(), MintermSubspaces, "captions", "label_coding=minterms or literals, not captio"),
-        (nn.BCEWithLogitsLoss(), SigmoidReadout, "minterms", "label_coding=literals, not minterms"),
+        (nn.CrossEntropyLoss(), MintermSubspaces, "CrossEntropyLoss goes with readout=soft"),
+        (nn.BCEWithLogitsLoss(), SoftmaxReadout, "BCEWithLogitsLoss goes with readout=sigm"),
+        (OLELoss(), SigmoidReadout, "readout=sigmoid goes with BCEWithLogitsLoss, not OLELo"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
-    loss: nn.Module, readout: type[Readout], label_coding: str | None, message: str
+    loss: nn.Module, readout: type[Readout], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        check_pairing(loss, readout, label_coding)
+        check_pairing(loss, readout)
 
 
 @pytest.mark.parametrize(
-    ("loss", "readout", "label_coding"),
+    ("loss", "readout"),
     [
-        (nn.CrossEntropyLoss(), SoftmaxReadout, None),
-        (nn.BCEWithLogitsLoss(), SigmoidReadout, "literals"),
-        (OLELoss(), MintermSubspaces, "literals"),
+        (nn.CrossEntropyLoss(), SoftmaxReadout),
+        (nn.BCEWithLogitsLoss(), SigmoidReadout),
+        (OLELoss(), MintermSubspaces),
     ],
 )
-def test_what_goes_together_is_not(
-    loss: nn.Module, readout: type[Readout], label_coding: str | None
+def test_what_goes_together_is_not(loss: nn.Module, readout: type[Readout]) -> None:
+    check_pairing(loss, readout)
+
+
+@pytest.mark.parametrize(
+    ("readout", "label_coding", "known"),
+    [
+        (MintermSubspaces(torch.eye(2), 2), "captions", "minterms or literals"),
+        (SigmoidReadout(torch.eye(2)), "minterms", "literals"),
+    ],
+)
+def test_codings_that_a_readout_does_not_know_are_refused(
+    readout: Readout, label_coding: str, known: str
 ) -> None:
-    check_pairing(loss, readout, label_coding)
+    with pytest.raises(ValueError, match=f"label_coding={known}, not {label_coding}"):
+        readout.check_coding(label_coding)
+    readout.check_coding(readout.label_codings[0])
+
+
+def test_readouts_of_readouts_keep_their_losses_too() -> None:
+    class OwnLoss(nn.Module):
+        pass
+
+    class OwnReadout(KernelReadout):
+        name = "own"
+        trained_by = (OwnLoss,)  # type: ignore[assignment]
+
+    check_pairing(OwnLoss(), OwnReadout)
+    with pytest.raises(ValueError, match="OwnLoss goes with readout=own, not subspaces"):
+        check_pairing(OwnLoss(), MintermSubspaces)

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 import torch
+from conftest import train
+from threadpoolctl import threadpool_limits
 
 from src.encoders.convnet import ConvNet
-from src.runs.threads import choose_threads, count_multiplications
+from src.runs.threads import AVAILABLE, choose_threads, count_multiplications
 
 SMALL, LARGE = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 28, 28)
 
@@ -31,23 +35,41 @@ def test_counting_leaves_the_network_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "environment", "image", "expected"),
+    ("asked", "environment", "work", "processes", "expected"),
     [
-        (3, None, SMALL, 3),
-        (3, "2", LARGE, 3),
-        (None, "2", SMALL, None),
-        (None, None, SMALL, 1),
-        (None, None, LARGE, None),
+        (3, None, 0.0, 1, 3),
+        (3, "2", 1e12, 1, 3),
+        (None, "2", 0.0, 1, torch.get_num_threads()),
+        (None, None, 0.0, 1, 1),
+        (None, None, 1e12, 1, AVAILABLE),
+        (None, None, 1e12, 10_000, 1),
     ],
 )
 def test_small_steps_take_one_thread_unless_told_otherwise(
     asked: int | None,
     environment: str | None,
-    image: torch.Tensor,
-    expected: int | None,
+    work: float,
+    processes: int,
+    expected: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if environment is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", environment)
-    assert choose_threads(asked, network(image), image, batch_size=128) == expected
+    assert choose_threads(asked, lambda: work, processes) == expected
+
+
+def test_each_job_of_a_process_chooses_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    fast = ["debug=fast", "logger=none", "~callbacks.report", "~callbacks.spectra"]
+    try:
+        train(tmp_path / "asked", *fast, "trainer.threads=2")
+        assert torch.get_num_threads() == 2
+        train(tmp_path / "small", *fast)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+        threadpool_limits(before)
