@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from conftest import Shared, in_processes
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torch import distributed as dist
@@ -97,7 +98,7 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
     if name == "per_process":
         module.loss = PerProcessLoss(0.99, 0.05)
     steps = Steps()
-    config.trainer = config.trainer | {"enable_checkpointing": False}
+    OmegaConf.update(config, "trainer.enable_checkpointing", False, force_add=True)
     trainer = build_trainer(config.trainer, data, callbacks=[steps], logger=False)
     trainer.fit(module, data)
     metrics = dict(trainer.callback_metrics)
