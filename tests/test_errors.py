@@ -83,7 +83,7 @@ BAD_INPUTS = {
     "unknown label coding": (
         "train",
         ["module.label_coding=classes"],
-        "goes with module.label_coding=minterms or literals, not classes",
+        "goes with module.label_coding=minterms or literals or complements, not classes",
     ),
     "unknown score": ("train", ["module.score=max"], "is one of sum, projector, probability"),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
@@ -136,7 +136,7 @@ BAD_INPUTS = {
     "captions for another loss": (
         "train",
         ["module.label_coding=captions"],
-        "readout=subspaces goes with module.label_coding=minterms or literals, not captions",
+        "goes with module.label_coding=minterms or literals or complements, not captions",
     ),
     "texts for another loss": (
         "train",

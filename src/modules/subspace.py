@@ -41,8 +41,9 @@ class SubspaceModule(pl.LightningModule):
         literals: (C,), names of the label columns.
         examples: Propositions that the test ranks all images by, for the report.
         label_coding: The labels that the loss sees, one of the readout's `label_codings`: the
-            `literals` themselves, (N, C); indicators of `minterms`, (N, M), for which the labels of
-            any batch have full rank; or embeddings of `captions`, (N, D). None for the first.
+            `literals` themselves, (N, C); literals and their `complements`, (N, 2 C); indicators of
+            `minterms`, (N, M), for which the labels of any batch have full rank; or embeddings of
+            `captions`, (N, D). None for the first.
         score: Retrieval score, one of the readout's `score_kinds`; None for the first of them. The
             test reports the others beside it.
         max_query_literals: Retrieval is evaluated on all conjunctions of up to this many literals.

@@ -83,11 +83,16 @@ class Readout(nn.Module):
         """Raise ValueError if there is a proposition that it cannot score."""
 
     def encode_labels(self, labels: Tensor, label_coding: str) -> Tensor:
-        """Make of labels (N, C) what a loss sees of them: the literals themselves, (N, C), or for
-        `minterms` indicators, (N, M), all 0 for a minterm that is not in the table.
+        """Make of labels (N, C) what a loss sees of them: the literals themselves, (N, C); with
+        `complements` the literals and their negations, (N, 2 C), whose products Y^T Y count the
+        literals on which two images agree; or for `minterms` indicators, (N, M), all 0 for a
+        minterm that is not in the table.
         """
         if label_coding == "literals":
             return labels
+        if label_coding == "complements":
+            present = labels.bool()
+            return torch.cat([present, ~present], dim=1)
         index = find_minterms(labels, self.minterms)
         return one_hot(index + 1, len(self.minterms) + 1)[:, 1:]
 

@@ -51,7 +51,7 @@ class MintermSubspaces(Readout):
     """
 
     name = "subspaces"
-    label_codings = ("minterms", "literals")
+    label_codings = ("minterms", "literals", "complements")
     score_kinds = ("sum", "projector", *PROBABILITIES)
 
     counts: Tensor  # (M,), training images of each minterm
@@ -70,9 +70,8 @@ class MintermSubspaces(Readout):
         self.register_buffer("_moment_counts", torch.zeros_like(self.counts), persistent=False)
 
     def check_width(self, embedding_dim: int, label_coding: str) -> None:
-        needed = len(self.minterms)
-        if label_coding == "literals":
-            needed = int(torch.linalg.matrix_rank(self.minterms.double()))
+        codes = self.encode_labels(self.minterms, label_coding)
+        needed = int(torch.linalg.matrix_rank(codes.double()))
         if embedding_dim < needed:
             raise ValueError(
                 f"embedding_dim {embedding_dim} is too small: {label_coding} as labels span "

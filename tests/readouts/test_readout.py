@@ -227,7 +227,7 @@ def test_what_goes_together_is_not(loss: nn.Module, readout: type[Readout]) -> N
 @pytest.mark.parametrize(
     ("readout", "label_coding", "known"),
     [
-        (MintermSubspaces(torch.eye(2), 2), "captions", "minterms or literals"),
+        (MintermSubspaces(torch.eye(2), 2), "captions", "minterms or literals or complements"),
         (SigmoidReadout(torch.eye(2)), "minterms", "literals"),
     ],
 )
