@@ -24,6 +24,7 @@ WORLD_SIZES = (1, 2, 4)
 SETTINGS = {
     "nuclear": ["method=nuclear"],
     "literals": ["module.label_coding=literals"],
+    "discriminant": ["readout=discriminant", "module.label_coding=complements"],
     "minterm_batches": ["loader.minterms_per_batch=5", "loader.batch_size=100"],
     "nuclear_kernel": ["method=nuclear_kernel"],
     "ole": ["method=ole"],
