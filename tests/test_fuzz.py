@@ -141,9 +141,11 @@ def is_clean(message: str) -> bool:
 def test_random_overrides_run_or_are_answered_in_a_line(pytestconfig: pytest.Config) -> None:
     generator, known = random.Random(2), keys()
     wrong = []
-    for _ in range(pytestconfig.getoption("overrides")):
+    for number in range(pytestconfig.getoption("overrides")):
         overrides = [random_override(generator, known) for _ in range(generator.randint(1, 2))]
-        result = run_command("train", *QUICK, *overrides)
+        # A run takes less than the second that names its folder.
+        folder = f"hydra.run.dir=run_{number}"
+        result = run_command("train", *QUICK, folder, *overrides)
         if result.status and not is_clean(result.message):
             wrong.append((overrides, result.message))
     assert not wrong, "\n".join(map(str, wrong))
