@@ -70,7 +70,7 @@ class Spectra(Callback):
     ) -> None:
         assert isinstance(pl_module, SubspaceModule)
         if trainer.is_last_batch and isinstance(pl_module.loss, NuclearNormLoss):
-            loss = float(outputs["loss"].detach())
+            loss = float(outputs["loss"].detach() - pl_module.loss.other_terms)
             pl_module.log_metrics("train", _describe_batch(pl_module, pl_module.loss, loss, batch))
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
