@@ -238,7 +238,7 @@ BAD_INPUTS = {
     "query unsatisfiable": (
         "retrieve",
         ["ckpt_path={ckpt}", "query=even & ~even"],
-        "no minterm of the training set satisfies",
+        "no minterm that the model knows satisfies",
     ),
     "nothing asked for": ("retrieve", ["ckpt_path={ckpt}", "query=even", "top_k=0"], "top_k must"),
     "unknown split": (

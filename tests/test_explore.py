@@ -194,7 +194,7 @@ def test_mistakes_are_explained_and_the_page_goes_on(visit: Visit) -> None:
         assert not visit.all(".card, #message i")
     visit.ask("even & ~even")
     assert [message.text for message in visit.all(".model + .problem")] == [
-        "no minterm of the training set satisfies 'even & ~even'"
+        "no minterm that the model knows satisfies 'even & ~even'"
     ] * 2
     visit.ask("even")
     assert len(visit.cards(0)) == len(visit.cards(1)) == TOP_K
@@ -233,7 +233,7 @@ def test_models_answer_beside_each_other(visit: Visit) -> None:
     visit.ask("even & prime & square")  # of no digit: only independent literals allow for it
     first, second = visit.all("#ranking-0, #ranking-1")
     assert "NuclearNormLoss" in first.text
-    assert "no minterm of the training set satisfies" in first.text
+    assert "no minterm that the model knows satisfies" in first.text
     assert "BCEWithLogitsLoss" in second.text
     assert len(visit.cards(1)) == TOP_K
 

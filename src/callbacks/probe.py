@@ -37,7 +37,7 @@ class Probe(Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SubspaceModule)
-        minterms = pl_module.subspaces.minterms
+        minterms = pl_module.minterms
         train, test = _embed_training_split(trainer, pl_module), pl_module.collector.compute()
         train_classes = find_minterms(train.labels, minterms)
         # Minterms that training does not have are -1, which no classifier answers.

@@ -23,8 +23,9 @@ from src.reports.figures.spectra import coherence_figure, reliability_figure
 
 
 class Report(Callback):
-    """Draws `coherence.png`, `reliability.png` and `retrieval.png` after the test and writes
-    `retrieval.csv`, from what the test found. Sends them to W&B where it is the logger.
+    """Draws `reliability.png`, `retrieval.png` and, of a module with subspaces, `coherence.png`
+    after the test and writes `retrieval.csv`, from what the test found. Sends them to W&B where it
+    is the logger.
 
     Args:
         folder: The folder of the files.
@@ -40,15 +41,16 @@ class Report(Callback):
         assert isinstance(data, ImageDataModule)
         assert pl_module.test_results is not None
         collected, evaluation = pl_module.test_results
-        subspaces = pl_module.subspaces
         images = data.image_set.splits["test"]
-        for name, figure in {
-            "coherence": coherence_figure(
-                subspaces.directions, subspaces.minterms, pl_module.literals
-            ),
+        figures = {
             "reliability": reliability_figure(evaluation.reliability),
             "retrieval": _draw_rankings(evaluation.examples, images, collected.indices),
-        }.items():
+        }
+        if (subspaces := pl_module.subspaces) is not None:
+            figures["coherence"] = coherence_figure(
+                subspaces.directions, subspaces.minterms, pl_module.literals
+            )
+        for name, figure in figures.items():
             save_figure(trainer, self.folder, name, figure)
         self._save_table(trainer, evaluation)
 

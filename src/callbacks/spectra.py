@@ -11,7 +11,6 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 from torch import distributed as dist
-from torch.nn.functional import one_hot
 
 from src.callbacks.wandb_media import save_figure, send
 from src.data.images import ImageBatch
@@ -170,8 +169,8 @@ def _describe_batch(
     """Describe a batch as it is: the theorem asks for as many minterms as its labels have rank."""
     codes = module.encode_labels(batch.labels).double()
     label_gram = codes.T @ codes
-    minterms = module.subspaces.minterms
-    present = one_hot(find_minterms(batch.labels, minterms), len(minterms)).sum(dim=0)
+    index = find_minterms(batch.labels, module.minterms)
+    present = torch.bincount(index, minlength=len(module.minterms))
     if dist.is_initialized():
         dist.all_reduce(label_gram)
         dist.all_reduce(present)

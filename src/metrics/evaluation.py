@@ -77,7 +77,7 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     readout: Readout,
-    subspaces: MintermSubspaces,
+    subspaces: MintermSubspaces | None,
     embeddings: Tensor,
     labels: Tensor,
     queries: Queries,
@@ -89,7 +89,8 @@ def evaluate(
 
     Args:
         readout: Fitted and calibrated.
-        subspaces: Fitted on the same embeddings; the same object where they are the readout.
+        subspaces: Fitted on the same embeddings; the same object where they are the readout; None
+            where there are too many minterms for them.
         embeddings: (N, D).
         labels: (N, C).
         queries: Propositions over the C literals.
@@ -114,17 +115,18 @@ def evaluate(
         names.RETRIEVAL, readout.score(embeddings, propositions, score)
     )
     literals = readout.literal_probabilities(embeddings)
+    named = propositions[0].literals
     curves = {
-        names.LITERALS: _reliability(readout, embeddings, readout.minterms.T, labels),
-        names.PROPOSITIONS: _reliability(
-            readout, embeddings, readout.masks(propositions), relevance
+        names.LITERALS: _reliability(
+            readout, embeddings, [Proposition(name, named) for name in named], labels
         ),
+        names.PROPOSITIONS: _reliability(readout, embeddings, propositions, relevance),
     }
     metrics = {
         names.MINTERM_ACCURACY: accuracy(readout.predict(embeddings), labels),
         names.CALIBRATED_ACCURACY: accuracy(readout.predict(embeddings, True), labels),
         names.LITERAL_AUPRC: float(average_precision(literals, labels).nanmean()),
-        **_geometry(subspaces),
+        **({} if subspaces is None else _geometry(subspaces)),
         **{
             names.calibration_name(kind, asked): curve.expected_error()
             for asked, kinds in curves.items()
@@ -137,7 +139,7 @@ def evaluate(
             if kind != score:
                 scores = readout.score(embeddings, propositions, kind)
                 metrics |= retrieve(names.score_source(kind), scores)[1]
-        if readout is not subspaces:
+        if subspaces is not None and readout is not subspaces:
             scores = subspaces.score(embeddings, propositions, subspaces.score_kinds[0])
             metrics |= retrieve(names.SUBSPACES, scores)[1]
             metrics[names.SUBSPACES_ACCURACY] = accuracy(subspaces.predict(embeddings), labels)
@@ -162,13 +164,13 @@ def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:
 
 
 def _reliability(
-    readout: Readout, embeddings: Tensor, masks: Tensor, truth: Tensor
+    readout: Readout, embeddings: Tensor, propositions: Sequence[Proposition], truth: Tensor
 ) -> dict[str, Reliability]:
     as_defined, calibrated = PROBABILITIES
     probabilities = readout.proposition_probabilities
     return {
-        as_defined: reliability(probabilities(embeddings, masks), truth),
-        calibrated: reliability(probabilities(embeddings, masks, calibrated=True), truth),
+        as_defined: reliability(probabilities(embeddings, propositions), truth),
+        calibrated: reliability(probabilities(embeddings, propositions, calibrated=True), truth),
     }
 
 

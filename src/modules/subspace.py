@@ -18,6 +18,7 @@ from src.metrics.evaluation import Evaluation, evaluate
 from src.optimizers import OptimizerFactory
 from src.readouts.readout import Readout
 from src.readouts.subspaces import MintermSubspaces
+from src.subspaces.minterms import MAX_MINTERMS
 from src.subspaces.propositions import Proposition
 from src.subspaces.queries import make_queries
 
@@ -34,7 +35,8 @@ class SubspaceModule(pl.LightningModule):
         loss: Called as loss(embeddings, label codes).
         readout: Makes scores and probabilities of embeddings.
         subspaces: The minterm subspaces, reported beside any other readout; the same object where
-            they are the readout.
+            they are the readout; None where minterms are more than a table holds.
+        minterms: (M, C), bool, of the training split.
         optimizer: See `src.optimizers`; None for a module that is not trained.
         normalize: Maps stored pixels to what the encoder takes.
         augmentation: Changes training images at random, pixels as stored.
@@ -55,13 +57,15 @@ class SubspaceModule(pl.LightningModule):
     """
 
     over_relation: ClassVar[bool] = False  # whether losses take a relation in place of labels
+    minterms: Tensor  # (M, C)
 
     def __init__(
         self,
         encoder: Encoder,
         loss: nn.Module,
         readout: Readout,
-        subspaces: MintermSubspaces,
+        subspaces: MintermSubspaces | None,
+        minterms: Tensor,
         optimizer: OptimizerFactory | None,
         normalize: nn.Module,
         augmentation: nn.Module,
@@ -81,16 +85,22 @@ class SubspaceModule(pl.LightningModule):
         self.augmentation = augmentation
         self.subspaces = subspaces
         self.readout = readout
+        self.register_buffer("minterms", minterms)
         self.literals = tuple(literals)
         self.label_coding = label_coding or readout.label_codings[0]
         readout.check_coding(self.label_coding)
-        readout.check_width(encoder.embedding_dim, self.label_coding)
+        if self.label_coding == "minterms" and len(minterms) > MAX_MINTERMS:
+            raise ValueError(
+                f"indicators of {len(minterms):,} minterms are more than the {MAX_MINTERMS:,} of a "
+                "table: set module.label_coding=complements"
+            )
+        readout.check_width(encoder.embedding_dim, minterms, self.label_coding)
         self.score_kind = score or readout.score_kinds[0]
         if self.score_kind not in readout.score_kinds:
             kinds = ", ".join(readout.score_kinds)
             raise ValueError(f"module.score of {readout.name} is one of {kinds}, not {score!r}")
         self.queries = make_queries(
-            literals, subspaces.minterms, max_query_literals, max_query_depth, queries_per_depth
+            literals, minterms, max_query_literals, max_query_depth, queries_per_depth
         )
         readout.check_queries(self.queries.propositions)
         self.examples = [Proposition(text, literals) for text in examples]
@@ -110,7 +120,7 @@ class SubspaceModule(pl.LightningModule):
 
     def encode_labels(self, labels: Tensor) -> Tensor:
         """Map labels (N, C) to the codes that the loss sees: (N, C), (N, M) or (N, D)."""
-        return self.readout.encode_labels(labels, self.label_coding)
+        return self.readout.encode_labels(labels, self.minterms, self.label_coding)
 
     def score(self, embeddings: Tensor, queries: Sequence[Proposition]) -> Tensor:
         """Retrieval scores of embeddings (N, D) for Q queries: (N, Q), higher is better."""
@@ -169,8 +179,8 @@ class SubspaceModule(pl.LightningModule):
 
     @property
     def _fitted(self) -> list[Readout]:
-        """The parts that each validation fits: the subspaces, and any other readout."""
-        return list(dict.fromkeys([self.subspaces, self.readout]))
+        """The parts that each validation fits: the subspaces, if any, and any other readout."""
+        return list(dict.fromkeys([self.subspaces or self.readout, self.readout]))
 
     def _collect(self) -> CollectedEmbeddings:
         collected = self.collector.compute()

@@ -31,8 +31,9 @@ class TwoViewModule(SubspaceModule):
     onto the span of the learned components.
 
     Args:
-        encoder, readout, subspaces, optimizer, normalize, literals, examples, score: As in
-            `SubspaceModule`, and so are max_query_literals, max_query_depth and queries_per_depth.
+        encoder, readout, subspaces, minterms, optimizer, normalize, literals, examples: As in
+            `SubspaceModule`, and so are score, max_query_literals, max_query_depth and
+            queries_per_depth.
         loss: Called as loss(embeddings, relation).
         augmentation: Draws a random view of each image, pixels as stored.
         relation: Which views of a batch are related: two of each image, if they are of one image
@@ -53,7 +54,8 @@ class TwoViewModule(SubspaceModule):
         encoder: Encoder,
         loss: nn.Module,
         readout: Readout,
-        subspaces: MintermSubspaces,
+        subspaces: MintermSubspaces | None,
+        minterms: Tensor,
         optimizer: OptimizerFactory | None,
         normalize: nn.Module,
         augmentation: nn.Module,
@@ -71,6 +73,7 @@ class TwoViewModule(SubspaceModule):
             loss,
             readout,
             subspaces,
+            minterms,
             optimizer,
             normalize,
             augmentation,
@@ -108,7 +111,7 @@ class TwoViewModule(SubspaceModule):
         embeddings = self.projection(self.encoder(self.normalize(images)))
         groups = batch.indices
         if self.relation in ("labels", "both"):
-            groups = find_minterms(batch.labels, self.subspaces.minterms)
+            groups = find_minterms(batch.labels, self.minterms)
         embeddings, groups = whole_batch(embeddings, groups.repeat(views))
         if self.relation == "itself":
             return self.loss(embeddings, torch.eye(len(groups), device=groups.device))

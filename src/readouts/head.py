@@ -3,10 +3,10 @@
 from torch import Tensor, nn
 
 from src.losses.batch import LossWithHead
-from src.readouts.readout import Readout
+from src.readouts.minterms import MintermReadout
 
 
-class HeadReadout(Readout):
+class HeadReadout(MintermReadout):
     """The loss makes logits of minterms by what it trains along with the embeddings.
 
     Args:

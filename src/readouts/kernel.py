@@ -12,11 +12,11 @@ from torch import Tensor
 from torch import distributed as dist
 
 from src.losses.nuclear_kernel import NuclearKernelLoss
-from src.readouts.readout import Readout
+from src.readouts.minterms import MintermReadout
 from src.subspaces.minterms import find_minterms
 
 
-class KernelReadout(Readout):
+class KernelReadout(MintermReadout):
     """p(m | x) proportional to exp(-2 ||x - c_m||^2), with the mean position c_m of a minterm.
 
     Args:

@@ -1,34 +1,28 @@
-"""From embeddings to probabilities of minterms, and from those to literals and propositions."""
+"""What makes probabilities and scores of embeddings."""
 
-from collections.abc import Iterator, Sequence
-from math import exp
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
 import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from src.subspaces.minterms import find_minterms
-from src.subspaces.propositions import Proposition, truth_table
+from src.subspaces.propositions import Proposition
 
 PROBABILITIES = ("probability", "calibrated")  # scores that every readout has
-IMPOSSIBLE = 1000.0
+IMPOSSIBLE = 1000.0  # the logit of what is held impossible, which costs much, but not infinitely
 LOG_TEMPERATURES = (-5.0, 5.0)  # where the temperature is looked for
-FREQUENCY_WEIGHTS = (-5.0, 5.0)
 GRADIENT_TOLERANCE = 1e-10  # so that rounding, or the number of processes, decides on no digit
 
 
 class Readout(nn.Module):
-    """Base of all that assign probabilities to minterms; a subclass says how.
+    """Base of all that assign probabilities to propositions, as `MintermReadout` does with a table
+    of minterms and `LiteralReadout` without; a subclass of one of them says how.
 
     A subclass states what it needs: the codings of labels that a loss may see beside it, the losses
     that train it, the width of embeddings, and what it fits on the training split.
-
-    Two numbers make its probabilities fit held-out images, see `calibrate`.
-
-    Args:
-        minterms: (M, C).
     """
 
     name: ClassVar[str]  # of its file in conf/readout
@@ -37,18 +31,11 @@ class Readout(nn.Module):
     # Losses that train this readout and no other; without any, all losses but those of others do
     trained_by: ClassVar[tuple[type[nn.Module], ...]] = ()
     score_kinds: ClassVar[tuple[str, ...]] = PROBABILITIES  # the first is the default
-    # (M,), training images of each minterm; None where logits learn how frequent minterms are
-    counts: Tensor | None
-    minterms: Tensor  # (M, C), bool
-    temperature: Tensor  # scalar
-    frequency_weight: Tensor  # scalar
+    temperature: Tensor  # scalar, found by `calibrate`
 
-    def __init__(self, minterms: Tensor) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("minterms", minterms.bool())
-        self.register_buffer("counts", None)
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
-        self.register_buffer("frequency_weight", torch.zeros((), dtype=torch.float64))
 
     @classmethod
     def number_of_logits(cls, minterms: Tensor) -> int | None:
@@ -64,15 +51,16 @@ class Readout(nn.Module):
                 f"{' or '.join(self.label_codings)}, not {label_coding}"
             )
 
-    def check_width(self, embedding_dim: int, label_coding: str) -> None:
+    def check_width(self, embedding_dim: int, minterms: Tensor, label_coding: str) -> None:
         """Raise ValueError if embeddings of D dimensions do not fit the minterms.
 
         Args:
             embedding_dim: D.
+            minterms: (M, C), of the training split.
             label_coding: One of `label_codings`.
         """
         del label_coding
-        wanted = self.number_of_logits(self.minterms)
+        wanted = self.number_of_logits(minterms)
         if wanted is not None and embedding_dim != wanted:
             raise ValueError(
                 f"a {self.name} readout takes {wanted} logits on this data, not {embedding_dim}; "
@@ -82,19 +70,18 @@ class Readout(nn.Module):
     def check_queries(self, queries: Sequence[Proposition]) -> None:
         """Raise ValueError if there is a proposition that it cannot score."""
 
-    def encode_labels(self, labels: Tensor, label_coding: str) -> Tensor:
+    def encode_labels(self, labels: Tensor, minterms: Tensor, label_coding: str) -> Tensor:
         """Make of labels (N, C) what a loss sees of them: the literals themselves, (N, C); with
         `complements` the literals and their negations, (N, 2 C), whose products Y^T Y count the
-        literals on which two images agree; or for `minterms` indicators, (N, M), all 0 for a
-        minterm that is not in the table.
+        literals on which two images agree; or for `minterms` indicators of these (M, C), (N, M),
+        all 0 for labels that are none of them.
         """
         if label_coding == "literals":
             return labels
         if label_coding == "complements":
             present = labels.bool()
             return torch.cat([present, ~present], dim=1)
-        index = find_minterms(labels, self.minterms)
-        return one_hot(index + 1, len(self.minterms) + 1)[:, 1:]
+        return one_hot(find_minterms(labels, minterms) + 1, len(minterms) + 1)[:, 1:]
 
     def reset(self) -> None:
         """Forget what was accumulated. What was fitted stays."""
@@ -105,44 +92,50 @@ class Readout(nn.Module):
     def fit(self) -> None:
         """Fit what scores depend on to all that was added, on all processes, and reset."""
 
-    def minterm_logits(self, embeddings: Tensor) -> Tensor:
-        """log p(m | x) up to a constant for each of the embeddings (N, D): (N, M), float64."""
+    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
+        """Probability of every literal for embeddings (N, D): (N, C)."""
         raise NotImplementedError
 
-    def minterm_probabilities(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
-        """p(m | x), or with the temperature T and the frequency weight w that `calibrate` found,
-        what is proportional to p(m | x)^(1 / T) n_m^w for n_m training images of m.
+    def proposition_probabilities(
+        self, embeddings: Tensor, propositions: Sequence[Proposition], calibrated: bool = False
+    ) -> Tensor:
+        """p(q | x), or what `calibrate` made of it.
 
         Args:
             embeddings: (N, D).
+            propositions: (Q,).
             calibrated: Which of the two.
 
         Returns:
-            (N, M), float64, rows summing to 1.
+            (N, Q), float64.
         """
-        logits = self.minterm_logits(embeddings)
-        if calibrated:
-            logits = self._calibrated(logits, self.temperature, self.frequency_weight)
-        return logits.softmax(dim=1)
+        raise NotImplementedError
 
-    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
-        """Probability of every literal for embeddings (N, D): (N, C)."""
-        return self.proposition_probabilities(embeddings, self.minterms.T)
+    def predict(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
+        """Labels of the most probable minterm of embeddings (N, D): (N, C), bool."""
+        raise NotImplementedError
 
-    def proposition_probabilities(
-        self, embeddings: Tensor, masks: Tensor, calibrated: bool = False
-    ) -> Tensor:
-        """Probability of propositions: the sum over the minterms that satisfy them.
-
-        Args:
-            embeddings: (N, D).
-            masks: (Q, M), the minterms that satisfy each proposition.
-            calibrated: As in `minterm_probabilities`.
+    def top_minterms(self, embedding: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The k most probable minterms of an embedding (D,), or all if they are fewer.
 
         Returns:
-            (N, Q).
+            Their probabilities, (k,), descending, and the minterms, (k, C), bool.
         """
-        return self.minterm_probabilities(embeddings, calibrated) @ masks.double().T
+        raise NotImplementedError
+
+    def can_hold(self, proposition: Proposition) -> bool:
+        """Whether any of the minterms that get a probability satisfies a proposition."""
+        raise NotImplementedError
+
+    def calibrate(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Make the minterms of held-out images with embeddings (N, D) and labels (N, C) most
+        likely, by a temperature [0] and what else a subclass has.
+
+        References:
+            [0] Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017,
+            https://arxiv.org/abs/1706.04599
+        """
+        raise NotImplementedError
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         """Retrieval scores of propositions, higher for better matches.
@@ -156,77 +149,28 @@ class Readout(nn.Module):
         Returns:
             (N, Q), float64.
         """
-        masks = self.masks(propositions)
-        return self.proposition_probabilities(embeddings, masks, calibrated=kind == "calibrated")
+        return self.proposition_probabilities(embeddings, propositions, kind == "calibrated")
 
-    @torch.no_grad()
-    def calibrate(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Set the temperature [0] that makes the minterms of held-out images most likely, and with
-        it, where `counts` are known, the weight of their frequencies [1].
 
-        Bias-corrected temperature scaling [1] fits a bias for every class. Here the biases are one
-        number times the log frequencies, since held-out images of rare minterms are few.
-        Minterms that are not in the table count nothing.
+def most_likely(
+    loss_and_gradient: Callable[[Sequence[float]], tuple[float, Sequence[float]]],
+    bounds: Sequence[tuple[float, float]],
+) -> list[float]:
+    """Parameters between bounds, 0 to begin with, that make a negative log likelihood least.
 
-        Args:
-            embeddings: (N, D).
-            labels: (N, C).
-
-        References:
-            [0] Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017,
-            https://arxiv.org/abs/1706.04599
-            [1] Alexandari, Kundaje, Shrikumar, *Maximum Likelihood with Bias-Corrected Calibration
-            is Hard-To-Beat at Label Shift Adaptation*, ICML 2020, https://arxiv.org/abs/1901.06852
-        """
-        index = find_minterms(labels, self.minterms)
-        known = index >= 0
-        # A minterm that is held impossible costs much, but not infinitely.
-        logits = self.minterm_logits(embeddings[known]).clamp(min=-IMPOSSIBLE)
-        index = index[known]
-        if not len(index):
-            return
-
-        def loss_and_gradient(parameters: Sequence[float]) -> tuple[float, tuple[float, float]]:
-            log_temperature, weight = parameters
-            calibrated = self._calibrated(logits, exp(log_temperature), weight)
-            excess = calibrated.softmax(dim=1)
-            excess[torch.arange(len(index)), index] -= 1
-            # By the log temperature, logits / T has the derivative -logits / T.
-            by_temperature = -(excess * logits).sum() / exp(log_temperature)
-            by_weight = (excess * self._log_frequencies()).sum()
-            gradient = (float(by_temperature) / len(index), float(by_weight) / len(index))
-            return float(cross_entropy(calibrated, index)), gradient
-
-        bounds = (LOG_TEMPERATURES, (0.0, 0.0) if self.counts is None else FREQUENCY_WEIGHTS)
-        best = minimize(
-            loss_and_gradient,
-            (0.0, 0.0),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={"ftol": 0, "gtol": GRADIENT_TOLERANCE},
-        )
-        self.temperature.fill_(exp(best.x[0]))
-        self.frequency_weight.fill_(best.x[1])
-
-    def masks(self, propositions: Sequence[Proposition]) -> Tensor:
-        """The minterms that satisfy each proposition: (Q, M), bool."""
-        return truth_table(propositions, self.minterms).T
-
-    def predict(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
-        """Labels of the most probable minterm of embeddings (N, D): (N, C), bool."""
-        return self.minterms[self.minterm_probabilities(embeddings, calibrated).argmax(dim=1)]
-
-    def _calibrated(
-        self, logits: Tensor, temperature: Tensor | float, weight: Tensor | float
-    ) -> Tensor:
-        return logits / temperature + weight * self._log_frequencies()
-
-    def _log_frequencies(self) -> Tensor:
-        """log n_m, (M,), or 0 where logits know them."""
-        if self.counts is None:
-            return self.temperature.new_zeros(len(self.minterms))
-        return self.counts.clamp(min=1).double().log()
+    Args:
+        loss_and_gradient: Maps the parameters to the loss and its derivatives by each of them.
+        bounds: The least and the largest value of each parameter.
+    """
+    best = minimize(
+        loss_and_gradient,
+        [0.0] * len(bounds),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=bounds,
+        options={"ftol": 0, "gtol": GRADIENT_TOLERANCE},
+    )
+    return best.x.tolist()
 
 
 def check_pairing(loss: nn.Module, readout: type[Readout]) -> None:

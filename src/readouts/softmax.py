@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-from src.readouts.readout import Readout
+from src.readouts.minterms import MintermReadout
 
 
-class SoftmaxReadout(Readout):
+class SoftmaxReadout(MintermReadout):
     """Embeddings are logits of minterms, as cross-entropy over minterms trains them: D = M.
 
     Args:

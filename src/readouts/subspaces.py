@@ -22,7 +22,8 @@ from torch import distributed as dist
 from torch.nn.functional import normalize
 
 from src.losses.batch import NonFiniteEmbeddingsError
-from src.readouts.readout import PROBABILITIES, Readout
+from src.readouts.minterms import MintermReadout
+from src.readouts.readout import PROBABILITIES
 from src.subspaces.minterms import find_minterms
 from src.subspaces.projectors import span_projectors
 from src.subspaces.propositions import Proposition
@@ -30,7 +31,7 @@ from src.subspaces.propositions import Proposition
 SHORTEST = 1e-12  # length of an embedding: a zero one has no direction
 
 
-class MintermSubspaces(Readout):
+class MintermSubspaces(MintermReadout):
     """Directions of minterms: accumulated over batches, fitted, and queried.
 
     The fitted directions are buffers, so that a checkpoint of any module that holds this one can
@@ -69,8 +70,8 @@ class MintermSubspaces(Readout):
         self.register_buffer("_moments", moments, persistent=False)
         self.register_buffer("_moment_counts", torch.zeros_like(self.counts), persistent=False)
 
-    def check_width(self, embedding_dim: int, label_coding: str) -> None:
-        codes = self.encode_labels(self.minterms, label_coding)
+    def check_width(self, embedding_dim: int, minterms: Tensor, label_coding: str) -> None:
+        codes = self.encode_labels(minterms, minterms, label_coding)
         needed = int(torch.linalg.matrix_rank(codes.double()))
         if embedding_dim < needed:
             raise ValueError(

@@ -9,14 +9,15 @@ from torch.nn.functional import normalize
 from src.encoders.encoder import DualEncoder, Encoder
 from src.encoders.text import TextEncoder
 from src.losses.contrastive import ContrastiveLoss
+from src.readouts.minterms import MintermReadout
 from src.readouts.prompts import FRAMES, captions, minterm_captions, prompt, vocabulary
-from src.readouts.readout import PROBABILITIES, Readout
+from src.readouts.readout import PROBABILITIES
 from src.subspaces.propositions import Proposition, evaluate_independent
 
 ABSENT_MENTIONED = 0.1  # chance that a caption says of a literal that it is not there
 
 
-class TextReadout(Readout):
+class TextReadout(MintermReadout):
     """Images are compared with texts, as CLIP does zero-shot.
 
     Scores of a proposition, from cosine similarities s of an image with texts:
@@ -74,9 +75,9 @@ class TextReadout(Readout):
         except ValueError as error:
             raise ValueError(f"{error}; set module.max_query_depth=1") from error
 
-    def encode_labels(self, labels: Tensor, label_coding: str) -> Tensor:
+    def encode_labels(self, labels: Tensor, minterms: Tensor, label_coding: str) -> Tensor:
         """Embed captions of labels (N, C), drawn anew: (N, D)."""
-        del label_coding
+        del minterms, label_coding
         return self.text(captions(labels, self.literals, ABSENT_MENTIONED))
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from src.data.atomic import PARTIAL, replacing
 from src.runs.trust import check_config, check_kept_paths, show
 
 CONFIG_KEY = "config"
-MINTERMS = "subspaces.minterms"
+MINTERMS = "minterms"
 UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
 
 

@@ -26,6 +26,7 @@ from src.readouts.readout import Readout, check_pairing
 from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
 from src.runs.threads import ChooseThreads
+from src.subspaces.minterms import MAX_MINTERMS
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -68,11 +69,9 @@ def build_module(
     )
     if isinstance(encoder, DualEncoder) and not isinstance(readout, TextReadout):
         encoder.freeze_texts()  # processes wait for the gradients of all that is trained
-    subspaces = (
-        readout
-        if isinstance(readout, MintermSubspaces)
-        else MintermSubspaces(minterms, encoder.embedding_dim)
-    )
+    subspaces = readout if isinstance(readout, MintermSubspaces) else None
+    if subspaces is None and len(minterms) <= MAX_MINTERMS:
+        subspaces = MintermSubspaces(minterms, encoder.embedding_dim)
     changes = {} if "augmentation" in config.module else {"augmentation": image_set.augmentation()}
     return instantiate(
         config.module,
@@ -80,6 +79,7 @@ def build_module(
         loss=loss,
         readout=readout,
         subspaces=subspaces,
+        minterms=minterms,
         optimizer=build_optimizer(config.optimizer) if for_training else None,
         normalize=Normalize(*(encoder.normalization or (image_set.mean, image_set.std))),
         **changes,

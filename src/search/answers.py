@@ -142,20 +142,19 @@ class Model:
         """
         embedding = self.images(place).embeddings[position : position + 1]
         readout, literals = self.module.readout, self.literals
-        (holds,) = readout.masks([Proposition(text, literals)])
         (of_literals,) = readout.literal_probabilities(embedding)
-        (of_minterms,) = readout.minterm_probabilities(embedding)
-        top = of_minterms.topk(min(SHOWN_MINTERMS, len(of_minterms)))
+        of_minterms, minterms = readout.top_minterms(embedding[0], SHOWN_MINTERMS)
+        holds = Proposition(text, literals).holds(minterms)
         return Explanation(
             [
                 Probability(name, value, False)
                 for name, value in zip(literals, of_literals.tolist(), strict=True)
             ],
             [
-                Probability(
-                    minterm_name(readout.minterms[index], literals), value, bool(holds[index])
+                Probability(minterm_name(minterm, literals), value, answers)
+                for minterm, value, answers in zip(
+                    minterms, of_minterms.tolist(), holds.tolist(), strict=True
                 )
-                for value, index in zip(top.values.tolist(), top.indices.tolist(), strict=True)
             ],
         )
 
@@ -231,11 +230,11 @@ def read_query(text: str, module: SubspaceModule) -> Proposition:
 
     Raises:
         PropositionError: If the text is not a proposition over the literals of the module.
-        ValueError: If none of its minterms satisfies it.
+        ValueError: If no minterm that gets a probability satisfies it.
     """
     query = Proposition(text, module.literals)
-    if not module.readout.masks([query]).any():
-        raise ValueError(f"no minterm of the training set satisfies {text!r}")
+    if not module.readout.can_hold(query):
+        raise ValueError(f"no minterm that the model knows satisfies {text!r}")
     return query
 
 

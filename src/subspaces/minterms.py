@@ -1,14 +1,26 @@
 """Minterms: full conjunctions, one value for every literal, the distinct rows of labels."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
 
+# The most minterms that a table is kept of, with a probability or a subspace for each
+MAX_MINTERMS = 4096
+WORD = 31  # literals that are read at once, as the bits of a number
+
 
 def distinct_minterms(labels: Tensor) -> Tensor:
     """The distinct rows of labels (N, C): (M, C), bool, in lexicographic order."""
-    return labels.bool().unique(dim=0)
+    rows = labels.bool()
+    ranks = _rank(rows, rows)
+    return rows[ranks.argsort()[ranks.unique()]]
+
+
+def all_minterms(num_literals: int) -> Tensor:
+    """Every assignment of C literals: (2^C, C), bool, in lexicographic order."""
+    return torch.tensor(list(product((False, True), repeat=num_literals)), dtype=torch.bool)
 
 
 def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
@@ -21,14 +33,42 @@ def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
     Returns:
         (N,), int64, -1 where the table does not have that minterm.
     """
-    signs = 2 * labels.bool().float() - 1
-    table = 2 * minterms.float() - 1
-    # The product of two sign vectors of length C is C only where they agree everywhere.
-    agreement, index = (signs @ table.T).max(dim=1)
-    return torch.where(agreement == labels.shape[1], index, -1)
+    table = minterms.bool()
+    order = _rank(table, table).argsort()
+    ranks = _rank(labels.bool(), table)
+    return torch.where(ranks < 0, -1, order[ranks])
 
 
 def minterm_name(minterm: Tensor, literals: Sequence[str]) -> str:
     """The literals that are true in a minterm (C,), joined; `none` where there is none."""
     present = [name for name, value in zip(literals, minterm.tolist(), strict=True) if value]
     return " & ".join(present) or "none"
+
+
+def _rank(rows: Tensor, table: Tensor) -> Tensor:
+    """The number of rows of a table (M, C) that come before each of the rows (N, C) in
+    lexicographic order: (N,), or -1 where the table does not have that row.
+
+    Literals are read a word at a time: the rank by those before and the bits of the word make one
+    number, which has its place among the numbers of the table.
+    """
+    ranks = rows.new_zeros(len(rows), dtype=torch.int64)
+    of_table = table.new_zeros(len(table), dtype=torch.int64)
+    found = torch.ones_like(ranks, dtype=torch.bool)
+    for start in range(0, rows.shape[1], WORD):
+        ranks, of_table = (
+            (before << WORD) | _number(part[:, start : start + WORD])
+            for before, part in ((ranks, rows), (of_table, table))
+        )
+        values = of_table.sort().values
+        of_table = torch.searchsorted(values, of_table)
+        place = torch.searchsorted(values, ranks).clamp(max=len(values) - 1)
+        found &= values[place] == ranks
+        ranks = place
+    return torch.where(found, ranks, -1)
+
+
+def _number(bits: Tensor) -> Tensor:
+    """The number of which each row of bits (N, b) is the binary digits, the first one highest."""
+    places = torch.arange(bits.shape[1], device=bits.device).flip(0)
+    return (bits.long() << places).sum(dim=1)

@@ -28,6 +28,8 @@ from boolean.boolean import (
 )
 from torch import Tensor
 
+from src.subspaces.minterms import distinct_minterms, find_minterms
+
 _ALGEBRA = boolean.BooleanAlgebra()
 
 SHOWN = 40  # characters before and behind a mistake
@@ -167,18 +169,16 @@ def truth_table(propositions: Sequence[Proposition], labels: Tensor) -> Tensor:
     Raises:
         PropositionError: If a proposition is nested too deeply to be evaluated.
     """
-    packed = np.packbits(labels.bool().cpu().numpy(), axis=1)
-    keys = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
-    distinct, row = np.unique(keys, return_inverse=True)
-    table = _distinct_table(tuple(propositions), distinct.tobytes(), labels.shape[1])
-    return table[torch.from_numpy(row)].to(labels.device)
+    rows = labels.bool().cpu()
+    distinct = distinct_minterms(rows)
+    table = _distinct_table(tuple(propositions), distinct.numpy().tobytes(), rows.shape[1])
+    return table[find_minterms(rows, distinct)].to(labels.device)
 
 
 @lru_cache(maxsize=TABLES)
 def _distinct_table(propositions: tuple[Proposition, ...], rows: bytes, columns: int) -> Tensor:
-    """The truth table (M, Q) of M rows, each the bits of its columns in whole bytes."""
-    packed = np.frombuffer(rows, dtype=np.uint8).reshape(-1, -(-columns // 8))
-    labels = torch.from_numpy(np.unpackbits(packed, axis=1, count=columns)).bool()
+    """The truth table (M, Q) of M rows, a byte for each of their columns."""
+    labels = torch.from_numpy(np.frombuffer(rows, dtype=bool).reshape(-1, columns).copy())
     table = torch.empty(len(labels), len(propositions), dtype=torch.bool)
     for column, proposition in enumerate(propositions):
         table[:, column] = proposition.holds(labels)

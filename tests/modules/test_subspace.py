@@ -19,6 +19,7 @@ def build(label_coding: str, embedding_dim: int = 8) -> SubspaceModule:
         loss=NuclearNormLoss(0.99, 0.05),
         readout=subspaces,
         subspaces=subspaces,
+        minterms=MINTERMS,
         optimizer=None,
         normalize=Normalize(Digits.mean, Digits.std),
         augmentation=nn.Identity(),
@@ -51,6 +52,8 @@ def test_embedding_must_hold_all_directions(label_coding: str, needed: int) -> N
 
 def test_state_dict_holds_all_that_a_query_needs() -> None:
     trained, loaded = build("minterms").eval(), build("minterms").eval()
+    assert trained.subspaces is not None
+    assert loaded.subspaces is not None
     images = torch.randint(
         0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )

@@ -60,6 +60,7 @@ def build(loss: nn.Module, relation: Relation | None, augmentation: nn.Module) -
         loss=loss,
         readout=subspaces,
         subspaces=subspaces,
+        minterms=subspaces.minterms,
         optimizer=partial(adamw_one_cycle, lr=1e-3, weight_decay=0.0),
         normalize=Normalize(Digits.mean, Digits.std),
         augmentation=augmentation,

@@ -34,28 +34,19 @@ def test_softmax_gives_minterms_the_probabilities_of_their_logits() -> None:
 
 def test_sigmoid_multiplies_the_probabilities_of_independent_literals() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
-    readout = SigmoidReadout(torch.ones(1, 3))
+    readout = SigmoidReadout(LITERALS)
     p = torch.sigmoid(logits)
     torch.testing.assert_close(readout.literal_probabilities(logits), p)
-    mask = Proposition("a & ~b", LITERALS).holds(readout.minterms).unsqueeze(0)
-    conjunction = readout.proposition_probabilities(logits, mask)[:, 0]
+    queries = [Proposition(text, LITERALS) for text in ("a & ~b", "a | c")]
+    conjunction, disjunction = readout.proposition_probabilities(logits, queries).T
     torch.testing.assert_close(conjunction, p[:, 0] * (1 - p[:, 1]))
-    mask = Proposition("a | c", LITERALS).holds(readout.minterms).unsqueeze(0)
-    disjunction = readout.proposition_probabilities(logits, mask)[:, 0]
     torch.testing.assert_close(disjunction, p[:, 0] + p[:, 2] - p[:, 0] * p[:, 2])
     assert torch.equal(readout.predict(logits), logits > 0)
 
 
-def test_sigmoid_knows_all_assignments() -> None:
-    rows = {tuple(row) for row in SigmoidReadout(torch.ones(1, 4)).minterms.tolist()}
-    assert rows == set(product((False, True), repeat=4))
-    with pytest.raises(ValueError, match="at most 12"):
-        SigmoidReadout(torch.ones(1, 13))
-
-
 def test_inclusion_exclusion_is_the_probability_where_no_literal_occurs_twice() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
-    readout = SigmoidReadout(torch.ones(1, 3))
+    readout = SigmoidReadout(LITERALS)
     queries = [Proposition(text, LITERALS) for text in ("a | (b & ~c)", "~(a & b) | c", "true")]
     exact = readout.score(logits, queries, "probability")
     torch.testing.assert_close(readout.score(logits, queries, "inclusion_exclusion"), exact)
@@ -181,9 +172,10 @@ def test_without_counts_frequencies_have_no_weight() -> None:
 
 def test_tempered_literals_stay_independent() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
-    readout = SigmoidReadout(torch.ones(1, 3))
+    readout = SigmoidReadout(LITERALS)
     readout.temperature.fill_(2.0)
-    literals = readout.proposition_probabilities(logits, readout.minterms.T, calibrated=True)
+    queries = [Proposition(name, LITERALS) for name in LITERALS]
+    literals = readout.proposition_probabilities(logits, queries, calibrated=True)
     torch.testing.assert_close(literals, torch.sigmoid(logits / 2))
 
 
@@ -228,7 +220,7 @@ def test_what_goes_together_is_not(loss: nn.Module, readout: type[Readout]) -> N
     ("readout", "label_coding", "known"),
     [
         (MintermSubspaces(torch.eye(2), 2), "captions", "minterms or literals or complements"),
-        (SigmoidReadout(torch.eye(2)), "minterms", "literals"),
+        (SigmoidReadout(("a", "b")), "minterms", "literals"),
     ],
 )
 def test_codings_that_a_readout_does_not_know_are_refused(

@@ -236,8 +236,8 @@ def test_probabilities_obey_the_laws_of_boolean_algebra(
     embeddings = torch.randn(7, dim, dtype=torch.float64, generator=generator)
 
     def probability(text: str) -> Tensor:
-        mask = Proposition(text, LITERALS).holds(subspaces.minterms)
-        return subspaces.proposition_probabilities(embeddings, mask.unsqueeze(0))[:, 0]
+        query = Proposition(text, LITERALS)
+        return subspaces.proposition_probabilities(embeddings, [query])[:, 0]
 
     ones = torch.ones(7, dtype=torch.float64)
     p, q = f"({first})", f"({second})"
