@@ -4,7 +4,7 @@ from itertools import pairwise, product
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -62,6 +62,7 @@ def values(minterms: Iterable[Minterm]) -> set[tuple[int, bool]]:
     return {(column, value) for row in minterms for column, value in enumerate(row)}
 
 
+@settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.permutations(ASSIGNMENTS), st.integers(1, 8), st.floats(0, 1))
 def test_unseen_minterms_are_a_share_of_which_no_literal_is_lost(
     order: list[Minterm], size: int, share: float

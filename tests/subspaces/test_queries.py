@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from src.subspaces.queries import make_queries
+from src.subspaces.propositions import Proposition
+from src.subspaces.queries import Queries, make_queries
 
 LITERALS = ["a", "b", "c"]
 MINTERMS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
@@ -32,6 +33,12 @@ def test_every_query_is_in_the_groups_that_it_belongs_to() -> None:
         )
         expected |= {f"depth_{number}": depth == number for number in (2, 3)}
         assert {name: bool(mask[place]) for name, mask in groups.items()} == expected
+
+
+def test_of_what_no_minterm_satisfies_only_conjunctions_are_unseen() -> None:
+    propositions = [Proposition(text, LITERALS) for text in ("~a & ~c", "a & ~c", "~(a | c)")]
+    groups = Queries(propositions, [1, 1, 2], MINTERMS).groups
+    assert groups["unseen"].tolist() == [True, False, False]
 
 
 def test_more_queries_than_can_be_evaluated_are_refused() -> None:
