@@ -37,7 +37,8 @@ class Spectra(Callback):
 
     Draws `spectrum.png` after training. W&B gets the spectrum of every epoch as histograms and its
     largest values as lines. Losses other than the nuclear norm, whose optimum is not known, leave
-    it silent.
+    it silent. Under codes of minterms, images whose minterm the training split does not have count
+    as without a label.
 
     Args:
         folder: The folder of the picture.

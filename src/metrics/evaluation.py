@@ -16,6 +16,7 @@ from src.metrics.retrieval import (
 )
 from src.readouts.readout import PROBABILITIES, Readout
 from src.readouts.subspaces import MintermSubspaces
+from src.subspaces.minterms import find_minterms
 from src.subspaces.projectors import (
     literal_projectors,
     max_coherence,
@@ -101,7 +102,7 @@ def evaluate(
     """
     propositions = queries.propositions
     relevance = truth_table(propositions, labels)
-    groups = queries.groups
+    groups = _groups(queries, relevance)
 
     def retrieve(source: str, scores: Tensor) -> tuple[RetrievalResults, dict[str, float]]:
         results = evaluate_retrieval(scores, relevance, TOP_K)
@@ -122,8 +123,10 @@ def evaluate(
         ),
         names.PROPOSITIONS: _reliability(readout, embeddings, propositions, relevance),
     }
+    predicted = readout.predict(embeddings)
     metrics = {
-        names.MINTERM_ACCURACY: accuracy(readout.predict(embeddings), labels),
+        names.MINTERM_ACCURACY: accuracy(predicted, labels),
+        **_accuracy_by_novelty(predicted, labels, queries.minterms.to(labels.device)),
         names.CALIBRATED_ACCURACY: accuracy(readout.predict(embeddings, True), labels),
         names.LITERAL_AUPRC: float(average_precision(literals, labels).nanmean()),
         **({} if subspaces is None else _geometry(subspaces)),
@@ -150,6 +153,31 @@ def evaluate(
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Share of images whose every literal is right, of predictions and labels, (N, C)."""
     return float((predicted == labels).all(dim=1).double().mean())
+
+
+def _groups(queries: Queries, relevance: Tensor) -> dict[str, Tensor]:
+    """The groups of queries, (Q,) each, without the unseen ones where none of them counts: as where
+    the training split has all minterms that occur.
+    """
+    counted = (relevance.sum(dim=0) >= TOP_K).cpu()
+    return {
+        group: mask
+        for group, mask in queries.groups.items()
+        if group != names.UNSEEN or (mask & counted).any()
+    }
+
+
+def _accuracy_by_novelty(predicted: Tensor, labels: Tensor, minterms: Tensor) -> dict[str, float]:
+    """The accuracy on images whose minterm is among those of the training split, (M, C), and on
+    those whose minterm is not, if there are both.
+    """
+    seen = find_minterms(labels, minterms) >= 0
+    if seen.all() or not seen.any():
+        return {}
+    return {
+        names.SEEN_ACCURACY: accuracy(predicted[seen], labels[seen]),
+        names.UNSEEN_ACCURACY: accuracy(predicted[~seen], labels[~seen]),
+    }
 
 
 def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:

@@ -8,7 +8,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from src.subspaces.propositions import Proposition, conjunctions
+from src.subspaces.propositions import Proposition, conjunctions, truth_table
 from src.subspaces.random_propositions import harder_propositions
 
 MAX_QUERIES = 5000
@@ -21,6 +21,7 @@ class Queries:
 
     propositions: list[Proposition]  # (Q,)
     depths: list[int]  # (Q,)
+    minterms: Tensor  # (M, C), of the training split
 
     @cached_property
     def negated(self) -> list[bool]:
@@ -30,13 +31,19 @@ class Queries:
     @cached_property
     def groups(self) -> dict[str, Tensor]:
         """Masks over the queries, (Q,), bool: all conjunctions, without a name; those that are
-        purely `positive` and those that are `negated` in part; and the random propositions of each
-        depth.
+        purely `positive` and those that are `negated` in part; those `unseen`, which no minterm of
+        the training split satisfies; and the random propositions of each depth.
         """
         depths = torch.tensor(self.depths)
         negated = torch.tensor(self.negated)
         flat = depths == 1
-        groups = {"": flat, "positive": flat & ~negated, "negated": flat & negated}
+        seen = truth_table(self.propositions, self.minterms).any(dim=0).cpu()
+        groups = {
+            "": flat,
+            "positive": flat & ~negated,
+            "negated": flat & negated,
+            "unseen": flat & ~seen,
+        }
         return groups | {
             f"depth_{depth}": depths == depth for depth in sorted(set(self.depths))[1:]
         }
@@ -79,4 +86,4 @@ def make_queries(
         )
         propositions += harder
         depths += [depth] * len(harder)
-    return Queries(propositions, depths)
+    return Queries(propositions, depths, minterms)
