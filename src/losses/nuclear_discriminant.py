@@ -1,4 +1,4 @@
-"""The nuclear-norm loss and, with a small weight, the likelihood of discriminants that are solved at
+"""The nuclear-norm loss and a small share of the likelihood of discriminants, which are solved at
 each step instead of learned.
 
 Every column c of the labels divides images into two classes, which are taken for Gaussian with one
