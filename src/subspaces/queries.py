@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from src.subspaces.propositions import Proposition, conjunctions
-from src.subspaces.random_propositions import harder_propositions
+from src.subspaces.random_propositions import harder_propositions, sample_conjunctions
 
-MAX_QUERIES = 5000
+MAX_QUERIES = 5000  # of conjunctions; where there are more, some are drawn
+DRAWN = 100  # conjunctions of each size, positive and as many negated
 SEED = 0
 
 
@@ -21,6 +22,7 @@ class Queries:
 
     propositions: list[Proposition]  # (Q,)
     depths: list[int]  # (Q,)
+    sampled: bool  # whether conjunctions are drawn, as there are too many for all
 
     @cached_property
     def negated(self) -> list[bool]:
@@ -29,7 +31,7 @@ class Queries:
 
     @cached_property
     def groups(self) -> dict[str, Tensor]:
-        """Masks over the queries, (Q,), bool: all conjunctions, without a name; those that are
+        """Masks over the queries, (Q,), bool: conjunctions, without a name; those that are
         purely `positive` and those that are `negated` in part; and the random propositions of each
         depth.
         """
@@ -50,7 +52,8 @@ def make_queries(
     queries_per_depth: int,
 ) -> Queries:
     """Make all conjunctions of up to `max_literals` literals, and random propositions that are
-    harder.
+    harder. Where there are more than 5,000 conjunctions, 100 positive and 100 negated ones of each
+    size are drawn.
 
     Args:
         literals: (C,), names of the label columns.
@@ -60,18 +63,18 @@ def make_queries(
         queries_per_depth: The number of propositions of each depth.
 
     Raises:
-        ValueError: If `max_literals` is less than 1, or there are more than 5,000 conjunctions.
+        ValueError: If `max_literals` is less than 1.
     """
     if max_literals < 1:
         raise ValueError(f"max_query_literals must be at least 1, not {max_literals}")
     sizes = range(1, min(len(literals), max_literals) + 1)
     number = sum(comb(len(literals), size) * 2**size for size in sizes)
-    if number > MAX_QUERIES:
-        raise ValueError(
-            f"conjunctions of up to {max_literals} of {len(literals)} literals are {number:,} "
-            f"queries, more than {MAX_QUERIES:,}; set module.max_query_literals=1 or 2"
-        )
-    propositions = conjunctions(literals, max_literals)
+    sampled = number > MAX_QUERIES
+    propositions = (
+        sample_conjunctions(literals, sizes, DRAWN, SEED)
+        if sampled
+        else conjunctions(literals, max_literals)
+    )
     depths = [1] * len(propositions)
     for depth in range(2, max_depth + 1):
         harder = harder_propositions(
@@ -79,4 +82,4 @@ def make_queries(
         )
         propositions += harder
         depths += [depth] * len(harder)
-    return Queries(propositions, depths)
+    return Queries(propositions, depths, sampled)
