@@ -42,7 +42,7 @@ def sample_conjunctions(
         for signs, there_are in ((1, ways), (2, ways * (2**size - 1))):
             drawn: dict[str, None] = {}
             while len(drawn) < min(number, there_are):
-                columns = sorted(generator.choice(len(literals), size, replace=False))
+                columns = sorted(generator.choice(len(literals), size, replace=False).tolist())
                 negated = generator.integers(signs, size=size).astype(bool)
                 if signs == 1 or negated.any():
                     parts = zip(columns, negated, strict=True)
