@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from src.benchmarks.minterms import places, write_images
 from src.data.celeba import NAMES
+from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.runs.load import load_checkpoint
 from src.search.answers import load_models
 from src.search.page import search
@@ -60,7 +61,7 @@ def test_a_run_without_a_table_is_reported_and_answers(
         rows = list(csv.DictReader(file))
     for row in rows:
         p, q, r = (float(row[f"p({literal})"]) for literal in ("Male", "Young", "Smiling"))
-        assert float(row["score"]) == pytest.approx(1 - (1 - p * (1 - q)) * (1 - r))
+        assert float(row["probability"]) == pytest.approx(1 - (1 - p * (1 - q)) * (1 - r))
     evaluated = run_command(
         "evaluate", f"ckpt_path={run.checkpoint}", f"hydra.run.dir={tmp_path}/again"
     )
@@ -97,7 +98,9 @@ def test_a_checkpoint_gives_what_it_gave(shared: Shared, faces: Path) -> None:
     assert torch.equal(first, second)
     assert modules[0].subspaces is None
     assert len(modules[0].minterms) == IMAGES
-    assert bool(modules[0].readout.weights.any())
+    readout = modules[0].readout
+    assert isinstance(readout, LiteralDiscriminants)
+    assert readout.weights.any()
 
 
 @pytest.mark.parametrize(

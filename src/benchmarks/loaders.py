@@ -92,6 +92,7 @@ def compare(name: str, image_set: ImageSet, reference: Dataset, device: str, epo
         fit_images=None,
         flipped=0.0,
         masked=0.0,
+        unseen=0.0,
         workers=0,
         on_device=False,
         seed=0,

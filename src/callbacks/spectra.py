@@ -37,7 +37,8 @@ class Spectra(Callback):
 
     Draws `spectrum.png` after training. W&B gets the spectrum of every epoch as histograms and its
     largest values as lines. Losses other than the nuclear norm, whose optimum is not known, leave
-    it silent.
+    it silent. Under codes of minterms, images whose minterm the training split does not have count
+    as without a label.
 
     Args:
         folder: The folder of the picture.
@@ -69,7 +70,7 @@ class Spectra(Callback):
     ) -> None:
         assert isinstance(pl_module, SubspaceModule)
         if trainer.is_last_batch and isinstance(pl_module.loss, NuclearNormLoss):
-            loss = float(outputs["loss"].detach())
+            loss = float(outputs["loss"].detach() - pl_module.loss.other_terms)
             pl_module.log_metrics("train", _describe_batch(pl_module, pl_module.loss, loss, batch))
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -19,8 +19,9 @@ class Encoder(nn.Module):
         embedding_dim: D.
         radius: Length that every embedding is scaled to; None leaves them as they are. Subspaces
             see directions only, and with a fixed length so does the loss.
-        batch_norm: Whether embeddings are normalised over the batch, with a learned mean and scale
-            in each dimension, before they are scaled to their length.
+        batch_norm: Whether embeddings are normalised over the batch instead, with a learned mean
+            and scale in each dimension. Their root mean square length is then `radius` at first, or
+            with None sqrt(D), and each embedding keeps a length of its own.
 
     Raises:
         ValueError: If D or the radius is not positive.
@@ -35,7 +36,7 @@ class Encoder(nn.Module):
         self.normalization: tuple[Sequence[float], Sequence[float]] | None = None
         self.embedding_dim = embedding_dim
         self.radius = radius
-        self.batch_norm = GlobalBatchNorm(embedding_dim) if batch_norm else nn.Identity()
+        self.batch_norm = GlobalBatchNorm(embedding_dim) if batch_norm else None
 
     def features(self, images: Tensor) -> Tensor:
         """Map images (N, channels, height, width), float32, to vectors (N, D) of any length."""
@@ -45,8 +46,10 @@ class Encoder(nn.Module):
         """Map images (N, channels, height, width), float32, to embeddings (N, D)."""
         # Convolutions are fastest with the channels of a pixel side by side in memory.
         features = self.features(images.contiguous(memory_format=torch.channels_last))
-        features = self.batch_norm(features)
-        return features if self.radius is None else self.radius * normalize(features, dim=1)
+        if self.batch_norm is None:
+            return features if self.radius is None else self.radius * normalize(features, dim=1)
+        scale = 1 if self.radius is None else self.radius / self.embedding_dim**0.5
+        return scale * self.batch_norm(features)
 
 
 class DualEncoder(Encoder):

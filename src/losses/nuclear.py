@@ -154,6 +154,8 @@ class NuclearNormLoss(nn.Module):
         >>> value = loss(embeddings, labels)
     """
 
+    other_terms: Tensor | float = 0.0  # what a subclass adds to the three norms, of the last value
+
     def __init__(self, alpha: float, beta: float) -> None:
         super().__init__()
         check_alpha_beta(alpha, beta)

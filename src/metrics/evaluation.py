@@ -14,8 +14,9 @@ from src.metrics.retrieval import (
     evaluate_retrieval,
     top_k,
 )
-from src.readouts.readout import PROBABILITIES, Readout
+from src.readouts.readout import Readout
 from src.readouts.subspaces import MintermSubspaces
+from src.subspaces.minterms import find_minterms
 from src.subspaces.projectors import (
     literal_projectors,
     max_coherence,
@@ -77,31 +78,32 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     readout: Readout,
+    beside: Sequence[Readout],
     subspaces: MintermSubspaces | None,
     embeddings: Tensor,
     labels: Tensor,
     queries: Queries,
     score: str,
-    every_score: bool,
     examples: Sequence[Proposition] = (),
 ) -> Evaluation:
     """Measure how well a readout answers for embeddings.
 
     Args:
         readout: Fitted and calibrated.
-        subspaces: Fitted on the same embeddings; the same object where they are the readout; None
-            where there are too many minterms for them.
+        beside: Other readouts, fitted and calibrated on the same embeddings, to be measured too,
+            each by its first score.
+        subspaces: The one of them whose geometry is measured; None where there are too many
+            minterms for subspaces.
         embeddings: (N, D).
         labels: (N, C).
         queries: Propositions over the C literals.
-        score: The score that ranks, one of the readout's `score_kinds`.
-        every_score: Whether to measure the readout's other scores as well, and the subspaces where
-            they are not the readout.
+        score: The score that ranks, one of the readout's `score_kinds`; the others are measured,
+            too.
         examples: Propositions to rank all images by, for a picture.
     """
     propositions = queries.propositions
     relevance = truth_table(propositions, labels)
-    groups = queries.groups
+    groups = _groups(queries, relevance)
 
     def retrieve(source: str, scores: Tensor) -> tuple[RetrievalResults, dict[str, float]]:
         results = evaluate_retrieval(scores, relevance, TOP_K)
@@ -114,7 +116,7 @@ def evaluate(
     retrieval, of_retrieval = retrieve(
         names.RETRIEVAL, readout.score(embeddings, propositions, score)
     )
-    literals = readout.literal_probabilities(embeddings)
+    calibrated = score == names.CALIBRATED
     named = propositions[0].literals
     curves = {
         names.LITERALS: _reliability(
@@ -122,10 +124,12 @@ def evaluate(
         ),
         names.PROPOSITIONS: _reliability(readout, embeddings, propositions, relevance),
     }
+    predicted = readout.predict(embeddings, calibrated)
     metrics = {
-        names.MINTERM_ACCURACY: accuracy(readout.predict(embeddings), labels),
+        names.MINTERM_ACCURACY: accuracy(predicted, labels),
+        **_accuracy_by_novelty(predicted, labels, queries.minterms.to(labels.device)),
         names.CALIBRATED_ACCURACY: accuracy(readout.predict(embeddings, True), labels),
-        names.LITERAL_AUPRC: float(average_precision(literals, labels).nanmean()),
+        names.LITERAL_AUPRC: literal_auprc(readout, embeddings, labels, calibrated),
         **({} if subspaces is None else _geometry(subspaces)),
         **{
             names.calibration_name(kind, asked): curve.expected_error()
@@ -134,15 +138,19 @@ def evaluate(
         },
         **of_retrieval,
     }
-    if every_score:
-        for kind in readout.score_kinds:
-            if kind != score:
-                scores = readout.score(embeddings, propositions, kind)
-                metrics |= retrieve(names.score_source(kind), scores)[1]
-        if subspaces is not None and readout is not subspaces:
-            scores = subspaces.score(embeddings, propositions, subspaces.score_kinds[0])
-            metrics |= retrieve(names.SUBSPACES, scores)[1]
-            metrics[names.SUBSPACES_ACCURACY] = accuracy(subspaces.predict(embeddings), labels)
+    for kind in readout.score_kinds:
+        if kind != score:
+            scores = readout.score(embeddings, propositions, kind)
+            metrics |= retrieve(names.score_source(kind), scores)[1]
+    for other in beside:
+        kind = other.score_kinds[0]
+        scores = other.score(embeddings, propositions, kind)
+        metrics |= retrieve(other.name, scores)[1]
+        calibrated = kind == names.CALIBRATED
+        predicted = other.predict(embeddings, calibrated)
+        metrics[f"{other.name}/{names.MINTERM_ACCURACY}"] = accuracy(predicted, labels)
+        auprc = literal_auprc(other, embeddings, labels, calibrated)
+        metrics[f"{other.name}/{names.LITERAL_AUPRC}"] = auprc
     rankings = [_rank(readout, embeddings, labels, example, score) for example in examples]
     return Evaluation(metrics, queries, retrieval, curves, rankings)
 
@@ -150,6 +158,37 @@ def evaluate(
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
     """Share of images whose every literal is right, of predictions and labels, (N, C)."""
     return float((predicted == labels).all(dim=1).double().mean())
+
+
+def literal_auprc(readout: Readout, embeddings: Tensor, labels: Tensor, calibrated: bool) -> float:
+    """Mean over literals of the average precision of their probabilities."""
+    literals = readout.literal_probabilities(embeddings, calibrated)
+    return float(average_precision(literals, labels).nanmean())
+
+
+def _groups(queries: Queries, relevance: Tensor) -> dict[str, Tensor]:
+    """The groups of queries, (Q,) each, without the unseen ones where none of them counts: as where
+    the training split has all minterms that occur.
+    """
+    counted = (relevance.sum(dim=0) >= TOP_K).cpu()
+    return {
+        group: mask
+        for group, mask in queries.groups.items()
+        if group != names.UNSEEN or (mask & counted).any()
+    }
+
+
+def _accuracy_by_novelty(predicted: Tensor, labels: Tensor, minterms: Tensor) -> dict[str, float]:
+    """The accuracy on images whose minterm is among those of the training split, (M, C), and on
+    those whose minterm is not, if there are both.
+    """
+    seen = find_minterms(labels, minterms) >= 0
+    if seen.all() or not seen.any():
+        return {}
+    return {
+        names.SEEN_ACCURACY: accuracy(predicted[seen], labels[seen]),
+        names.UNSEEN_ACCURACY: accuracy(predicted[~seen], labels[~seen]),
+    }
 
 
 def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:
@@ -166,11 +205,9 @@ def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:
 def _reliability(
     readout: Readout, embeddings: Tensor, propositions: Sequence[Proposition], truth: Tensor
 ) -> dict[str, Reliability]:
-    as_defined, calibrated = PROBABILITIES
-    probabilities = readout.proposition_probabilities
     return {
-        as_defined: reliability(probabilities(embeddings, propositions), truth),
-        calibrated: reliability(probabilities(embeddings, propositions, calibrated=True), truth),
+        kind: reliability(readout.score(embeddings, propositions, kind), truth)
+        for kind in (names.PROBABILITY, names.CALIBRATED)
     }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 MINTERM_ACCURACY = "minterm_accuracy"
 CALIBRATED_ACCURACY = "calibrated_minterm_accuracy"
+SEEN_ACCURACY = "seen_minterm_accuracy"  # of images whose minterm the training split has
+UNSEEN_ACCURACY = "unseen_minterm_accuracy"  # of the others
 LITERAL_AUPRC = "literal_auprc"
 
 RETRIEVAL = "retrieval"
@@ -17,7 +19,8 @@ SUBSPACES = "subspaces"  # what the subspaces answer where a run has another rea
 SUBSPACES_ACCURACY = f"{SUBSPACES}/{MINTERM_ACCURACY}"
 MAP, PRECISION = "map", "precision_at_10"
 QUERIES, SKIPPED = "queries", "queries_skipped"
-POSITIVE, NEGATED, DEPTH = "positive", "negated", "depth_"  # groups of queries; DEPTH and a number
+# Groups of queries; DEPTH and a number
+POSITIVE, NEGATED, UNSEEN, DEPTH = "positive", "negated", "unseen", "depth_"
 RETRIEVAL_TABLE = "retrieval_table"  # every query, in W&B
 MEASURE_HEADINGS = {MAP: "mAP", PRECISION: "P@10"}
 
@@ -82,6 +85,8 @@ def singular_value_name(index: int, optimal: bool = False) -> str:
 MAIN_HEADINGS = {
     MINTERM_ACCURACY: "minterm accuracy",
     CALIBRATED_ACCURACY: "calibrated accuracy",
+    SEEN_ACCURACY: "accuracy on seen minterms",
+    UNSEEN_ACCURACY: "accuracy on unseen minterms",
     SUBSPACES_ACCURACY: "accuracy by subspaces",
     LITERAL_AUPRC: "literal AUPRC",
     LINEAR_ACCURACY: "linear probe",
@@ -89,6 +94,7 @@ MAIN_HEADINGS = {
     PROBE_RANK: "effective rank",
     retrieval_name(MAP, POSITIVE): "mAP positive",
     retrieval_name(MAP, NEGATED): "mAP negated",
+    retrieval_name(MAP, UNSEEN): "mAP unseen",
     retrieval_name(PRECISION, POSITIVE): "P@10 positive",
     retrieval_name(PRECISION, NEGATED): "P@10 negated",
     retrieval_name(MAP, POSITIVE, SUBSPACES): "mAP positive by subspaces",
@@ -129,7 +135,10 @@ def query_groups(keys: Iterable[str], stage: str) -> dict[str, str]:
         keys: The keys of the metrics of all runs.
         stage: The stage to look at.
     """
+    keys = set(keys)
+    unseen = {f"{stage}/{retrieval_name(QUERIES, UNSEEN)}"} & keys
     prefix = f"{stage}/{retrieval_name(QUERIES, DEPTH)}"
     depths = {int(key.removeprefix(prefix)) for key in keys if key.startswith(prefix)}
-    groups = [POSITIVE, NEGATED, *(f"{DEPTH}{depth}" for depth in sorted(depths))]
+    groups = [POSITIVE, NEGATED, *[UNSEEN] * len(unseen)]
+    groups += [f"{DEPTH}{depth}" for depth in sorted(depths)]
     return {group: group.replace("_", " ") for group in groups}

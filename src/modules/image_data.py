@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from src.data.corruption import flip_labels, mask_labels
+from src.data.corruption import draw_unseen, flip_labels, mask_labels
 from src.data.images import ImageBatch, ImageSet, LabelledImages
 from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
 from src.subspaces.minterms import distinct_minterms, find_minterms
@@ -51,6 +51,8 @@ class ImageDataModule(pl.LightningDataModule):
             each minterm, the last of the split, as the authors do.
         flipped: Share of training images that get the labels of another (`flip_labels`).
         masked: Share of the true literals of training images that read as false (`mask_labels`).
+        unseen: Share of the minterms that training and validation leave out, with all their images
+            (`draw_unseen`); the test keeps them.
         workers: Processes that cut batches; worth it where images are not decoded in advance.
         on_device: Whether to keep the splits in the memory of the device.
         seed: The seed of the order of training batches, and of wrong labels.
@@ -68,6 +70,7 @@ class ImageDataModule(pl.LightningDataModule):
         fit_images: int | None,
         flipped: float,
         masked: float,
+        unseen: float,
         workers: int,
         on_device: bool,
         seed: int,
@@ -86,6 +89,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.fit_images = fit_images
         self.flipped = flipped
         self.masked = masked
+        self.unseen = unseen
         self.workers = workers
         self.on_device = on_device
         self.seed = seed
@@ -95,11 +99,19 @@ class ImageDataModule(pl.LightningDataModule):
 
     @cached_property
     def splits(self) -> Mapping[str, LabelledImages]:
-        """The splits of the image set; labels of training images may be wrong on purpose."""
-        train = self.image_set.splits["train"]
+        """The splits of the image set; on purpose, labels of training images may be wrong, and
+        images of some minterms be left out of training and validation.
+        """
+        splits = dict(self.image_set.splits)
+        unseen = draw_unseen(splits["train"].labels, self.unseen)
+        if len(unseen):
+            for name in ("train", "val"):
+                left = find_minterms(splits[name].labels, unseen) < 0
+                splits[name] = splits[name].select(left.nonzero().flatten())
+        train = splits["train"]
         labels = flip_labels(train.labels, self.flipped, self.seed)
         labels = mask_labels(labels, self.masked, self.seed)
-        return {**self.image_set.splits, "train": train.relabelled(labels)}
+        return {**splits, "train": train.relabelled(labels)}
 
     @property
     def minterms(self) -> Tensor:

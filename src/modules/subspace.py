@@ -34,8 +34,9 @@ class SubspaceModule(pl.LightningModule):
         encoder: Maps images to embeddings (N, D).
         loss: Called as loss(embeddings, label codes).
         readout: Makes scores and probabilities of embeddings.
-        subspaces: The minterm subspaces, reported beside any other readout; the same object where
-            they are the readout; None where minterms are more than a table holds.
+        beside: Other readouts that are fitted, calibrated and reported, too.
+        subspaces: The minterm subspaces, whose geometry is reported, the readout or one beside it;
+            None where minterms are more than a table holds.
         minterms: (M, C), bool, of the training split.
         optimizer: See `src.optimizers`; None for a module that is not trained.
         normalize: Maps stored pixels to what the encoder takes.
@@ -47,7 +48,7 @@ class SubspaceModule(pl.LightningModule):
             `minterms`, (N, M), for which the labels of any batch have full rank; or embeddings of
             `captions`, (N, D). None for the first.
         score: Retrieval score, one of the readout's `score_kinds`; None for the first of them. The
-            test reports the others beside it.
+            others are reported beside it.
         max_query_literals: Retrieval is evaluated on all conjunctions of up to this many literals.
         max_query_depth: Retrieval is also evaluated on random propositions of depths 2 to this.
         queries_per_depth: The number of random propositions of each depth.
@@ -64,6 +65,7 @@ class SubspaceModule(pl.LightningModule):
         encoder: Encoder,
         loss: nn.Module,
         readout: Readout,
+        beside: Sequence[Readout],
         subspaces: MintermSubspaces | None,
         minterms: Tensor,
         optimizer: OptimizerFactory | None,
@@ -83,8 +85,10 @@ class SubspaceModule(pl.LightningModule):
         self.loss = loss
         self.normalize = normalize
         self.augmentation = augmentation
-        self.subspaces = subspaces
         self.readout = readout
+        self.beside = list(beside)
+        self._beside = nn.ModuleList(beside)  # in checkpoints, and on the device
+        self.subspaces = subspaces
         self.register_buffer("minterms", minterms)
         self.literals = tuple(literals)
         self.label_coding = label_coding or readout.label_codings[0]
@@ -165,38 +169,41 @@ class SubspaceModule(pl.LightningModule):
         for fitted in self._fitted:
             fitted.fit()
         embeddings, labels, _ = self._collect()
-        self.readout.calibrate(embeddings, labels)
-        self.log_metrics("val", self._evaluate(embeddings, labels, test=False).metrics)
+        for fitted in self._fitted:
+            fitted.calibrate(embeddings, labels)
+        self.log_metrics("val", self._evaluate(embeddings, labels, examples=()).metrics)
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         self.collector.update(self(batch.images), batch.labels, batch.indices)
 
     def on_test_epoch_end(self) -> None:
         collected = self._collect()
-        evaluation = self._evaluate(collected.embeddings, collected.labels, test=True)
+        evaluation = self._evaluate(collected.embeddings, collected.labels, self.examples)
         self.test_results = (collected, evaluation)
         self.log_metrics("test", evaluation.metrics)
 
     @property
     def _fitted(self) -> list[Readout]:
-        """The parts that each validation fits: the subspaces, if any, and any other readout."""
-        return list(dict.fromkeys([self.subspaces or self.readout, self.readout]))
+        """The parts that each validation fits and calibrates."""
+        return [self.readout, *self.beside]
 
     def _collect(self) -> CollectedEmbeddings:
         collected = self.collector.compute()
         self.collector.reset()
         return collected
 
-    def _evaluate(self, embeddings: Tensor, labels: Tensor, test: bool) -> Evaluation:
+    def _evaluate(
+        self, embeddings: Tensor, labels: Tensor, examples: Sequence[Proposition]
+    ) -> Evaluation:
         return evaluate(
             self.readout,
+            self.beside,
             self.subspaces,
             embeddings,
             labels,
             self.queries,
             self.score_kind,
-            every_score=test,
-            examples=self.examples if test else (),
+            examples,
         )
 
     def log_metrics(self, stage: str, metrics: dict[str, float]) -> None:

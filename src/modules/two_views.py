@@ -31,8 +31,8 @@ class TwoViewModule(SubspaceModule):
     onto the span of the learned components.
 
     Args:
-        encoder, readout, subspaces, minterms, optimizer, normalize, literals, examples: As in
-            `SubspaceModule`, and so are score, max_query_literals, max_query_depth and
+        encoder, readout, beside, subspaces, minterms, optimizer, normalize: As in `SubspaceModule`,
+            and so are literals, examples, score, max_query_literals, max_query_depth and
             queries_per_depth.
         loss: Called as loss(embeddings, relation).
         augmentation: Draws a random view of each image, pixels as stored.
@@ -54,6 +54,7 @@ class TwoViewModule(SubspaceModule):
         encoder: Encoder,
         loss: nn.Module,
         readout: Readout,
+        beside: Sequence[Readout],
         subspaces: MintermSubspaces | None,
         minterms: Tensor,
         optimizer: OptimizerFactory | None,
@@ -72,6 +73,7 @@ class TwoViewModule(SubspaceModule):
             encoder,
             loss,
             readout,
+            beside,
             subspaces,
             minterms,
             optimizer,

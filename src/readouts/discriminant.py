@@ -53,7 +53,7 @@ class DiscriminantReadout(MintermReadout):
     """
 
     name = "discriminant"
-    label_codings = ("minterms", "literals", "complements")
+    label_codings = ("literals", "complements", "minterms")
 
     counts: Tensor  # (M,), n_m
     weights: Tensor  # (M, D)

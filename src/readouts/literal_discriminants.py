@@ -43,7 +43,7 @@ class LiteralDiscriminants(LiteralReadout):
     """
 
     name = "literal_discriminants"
-    label_codings = ("complements", "literals", "minterms")
+    label_codings = ("literals", "complements", "minterms")
 
     weights: Tensor  # (C, D)
     biases: Tensor  # (C,)
@@ -54,9 +54,10 @@ class LiteralDiscriminants(LiteralReadout):
         check_shrinkage(shrinkage)
         super().__init__(literals)
         self.shrinkage = shrinkage
-        self._moments = Moments(1 + self.num_literals, embedding_dim)
-        self.register_buffer("weights", torch.zeros(self.num_literals, embedding_dim).double())
-        self.register_buffer("biases", torch.zeros(self.num_literals).double())
+        num_literals = len(literals)
+        self._moments = Moments(1 + num_literals, embedding_dim)
+        self.register_buffer("weights", torch.zeros(num_literals, embedding_dim).double())
+        self.register_buffer("biases", torch.zeros(num_literals).double())
 
     def reset(self) -> None:
         """Forget what was accumulated. The fitted discriminants stay."""

@@ -1,13 +1,12 @@
 """From embeddings to probabilities of independent literals, and from those to propositions."""
 
 from collections.abc import Sequence
-from math import exp
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from src.readouts.readout import IMPOSSIBLE, LOG_TEMPERATURES, PROBABILITIES, Readout, most_likely
+from src.readouts.readout import PROBABILITIES, Readout
 from src.subspaces.decision_diagrams import is_satisfiable, model_count
 from src.subspaces.minterms import all_minterms
 from src.subspaces.propositions import Proposition, evaluate_independent
@@ -29,26 +28,23 @@ class LiteralReadout(Readout):
     score_kinds = (*PROBABILITIES, "inclusion_exclusion")
 
     def __init__(self, literals: Sequence[str]) -> None:
-        super().__init__()
-        self.num_literals = len(literals)
+        super().__init__(len(literals))
 
     def literal_logits(self, embeddings: Tensor) -> Tensor:
         """Log odds of literals for embeddings (N, D): (N, C), float64."""
         raise NotImplementedError
 
-    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
-        return self.literal_logits(embeddings).sigmoid()
+    def literal_probabilities(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
+        return self._logits(embeddings, calibrated).sigmoid()
 
     def proposition_probabilities(
         self, embeddings: Tensor, propositions: Sequence[Proposition], calibrated: bool = False
     ) -> Tensor:
-        logits = self.literal_logits(embeddings)
-        if calibrated:
-            logits = logits / self.temperature
+        logits = self._logits(embeddings, calibrated)
         return model_count(propositions, logits.sigmoid(), (-logits).sigmoid())
 
     def predict(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
-        return self.literal_logits(embeddings) > 0  # at any temperature
+        return self._logits(embeddings, calibrated) > 0
 
     def top_minterms(self, embedding: Tensor, k: int) -> tuple[Tensor, Tensor]:
         (logits,) = self.literal_logits(embedding.unsqueeze(0))
@@ -71,23 +67,15 @@ class LiteralReadout(Readout):
 
     @torch.no_grad()
     def calibrate(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Set the temperature that makes the minterms of held-out images most likely.
-
-        Args:
-            embeddings: (N, D).
-            labels: (N, C).
-        """
-        logits = self.literal_logits(embeddings).clamp(-IMPOSSIBLE, IMPOSSIBLE)
         truth = labels.double()
-        if not len(truth):
-            return
 
-        def loss_and_gradient(parameters: Sequence[float]) -> tuple[float, tuple[float]]:
-            tempered = logits / exp(parameters[0])
-            loss = binary_cross_entropy_with_logits(tempered, truth, reduction="sum")
-            # By the log temperature, logits / T has the derivative -logits / T.
-            by_temperature = -((tempered.sigmoid() - truth) * tempered).sum()
-            return float(loss) / len(truth), (float(by_temperature) / len(truth),)
+        def misfit(logits: Tensor) -> tuple[Tensor, Tensor]:
+            loss = binary_cross_entropy_with_logits(logits, truth, reduction="sum")
+            return loss, logits.sigmoid() - truth
 
-        (log_temperature,) = most_likely(loss_and_gradient, (LOG_TEMPERATURES,))
-        self.temperature.fill_(exp(log_temperature))
+        logits = self.literal_logits(embeddings)
+        self._maximize_likelihood(logits, torch.eye(logits.shape[1]).to(logits), misfit)
+
+    def _logits(self, embeddings: Tensor, calibrated: bool) -> Tensor:
+        logits = self.literal_logits(embeddings)
+        return logits / self.temperature + self.literal_biases if calibrated else logits

@@ -1,19 +1,21 @@
 """What makes probabilities and scores of embeddings."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import exp
 from typing import ClassVar
 
+import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
-from src.subspaces.minterms import find_minterms
+from src.subspaces.minterms import encode_labels
 from src.subspaces.propositions import Proposition
 
-PROBABILITIES = ("probability", "calibrated")  # scores that every readout has
+PROBABILITIES = ("calibrated", "probability")  # scores that every readout has
 IMPOSSIBLE = 1000.0  # the logit of what is held impossible, which costs much, but not infinitely
 LOG_TEMPERATURES = (-5.0, 5.0)  # where the temperature is looked for
+BIASES = (-20.0, 20.0)  # and biases
 GRADIENT_TOLERANCE = 1e-10  # so that rounding, or the number of processes, decides on no digit
 
 
@@ -31,11 +33,13 @@ class Readout(nn.Module):
     # Losses that train this readout and no other; without any, all losses but those of others do
     trained_by: ClassVar[tuple[type[nn.Module], ...]] = ()
     score_kinds: ClassVar[tuple[str, ...]] = PROBABILITIES  # the first is the default
-    temperature: Tensor  # scalar, found by `calibrate`
+    temperature: Tensor  # scalar, T of `calibrate`
+    literal_biases: Tensor  # (C,), t of `calibrate`
 
-    def __init__(self) -> None:
+    def __init__(self, num_literals: int) -> None:
         super().__init__()
         self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
+        self.register_buffer("literal_biases", torch.zeros(num_literals, dtype=torch.float64))
 
     @classmethod
     def number_of_logits(cls, minterms: Tensor) -> int | None:
@@ -71,17 +75,8 @@ class Readout(nn.Module):
         """Raise ValueError if there is a proposition that it cannot score."""
 
     def encode_labels(self, labels: Tensor, minterms: Tensor, label_coding: str) -> Tensor:
-        """Make of labels (N, C) what a loss sees of them: the literals themselves, (N, C); with
-        `complements` the literals and their negations, (N, 2 C), whose products Y^T Y count the
-        literals on which two images agree; or for `minterms` indicators of these (M, C), (N, M),
-        all 0 for labels that are none of them.
-        """
-        if label_coding == "literals":
-            return labels
-        if label_coding == "complements":
-            present = labels.bool()
-            return torch.cat([present, ~present], dim=1)
-        return one_hot(find_minterms(labels, minterms) + 1, len(minterms) + 1)[:, 1:]
+        """What a loss sees of labels (N, C), see `src.subspaces.minterms.encode_labels`."""
+        return encode_labels(labels, minterms, label_coding)
 
     def reset(self) -> None:
         """Forget what was accumulated. What was fitted stays."""
@@ -92,7 +87,7 @@ class Readout(nn.Module):
     def fit(self) -> None:
         """Fit what scores depend on to all that was added, on all processes, and reset."""
 
-    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
+    def literal_probabilities(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
         """Probability of every literal for embeddings (N, D): (N, C)."""
         raise NotImplementedError
 
@@ -128,14 +123,63 @@ class Readout(nn.Module):
         raise NotImplementedError
 
     def calibrate(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Make the minterms of held-out images with embeddings (N, D) and labels (N, C) most
-        likely, by a temperature [0] and what else a subclass has.
+        """Set the temperature T [0] and the biases t of literals that make the minterms of held-out
+        images most likely, with
+
+            p(m | x) proportional to p_0(m | x)^(1 / T) exp(sum of t_c over the literals c of m)
+
+        for p_0 what the readout says of itself. Bias-corrected temperature scaling [1] has a bias
+        for every class; here classes share those of their literals, as held-out images of rare
+        minterms are few. Each t_c has a standard normal prior, which decides where no image does.
+
+        Args:
+            embeddings: (N, D).
+            labels: (N, C).
 
         References:
             [0] Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017,
             https://arxiv.org/abs/1706.04599
+            [1] Alexandari, Kundaje, Shrikumar, *Maximum Likelihood with Bias-Corrected Calibration
+            is Hard-To-Beat at Label Shift Adaptation*, ICML 2020, https://arxiv.org/abs/1901.06852
         """
         raise NotImplementedError
+
+    def _maximize_likelihood(
+        self, logits: Tensor, classes: Tensor, misfit: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> None:
+        """Set temperature and biases for logits (N, K) of classes with these literals, (K, C).
+
+        Args:
+            logits: As the readout makes them.
+            classes: The literals of each class.
+            misfit: Maps calibrated logits to minus the log likelihood and its gradient, (N, K).
+        """
+        number = len(logits)
+        if not number:
+            return
+        logits = logits.clamp(-IMPOSSIBLE, IMPOSSIBLE)
+        literals = classes.double()
+
+        def loss_and_gradient(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+            scale = exp(-parameters[0])  # 1 / T
+            biases = torch.from_numpy(parameters[1:]).to(logits)
+            loss, gradient = misfit(scale * logits + literals @ biases)
+            loss = loss + biases.square().sum() / 2
+            by_log_temperature = -scale * (gradient * logits).sum()
+            by_biases = gradient.sum(dim=0) @ literals + biases
+            by_all = torch.cat([by_log_temperature.view(1), by_biases])
+            return float(loss) / number, (by_all / number).cpu().numpy()
+
+        best = minimize(
+            loss_and_gradient,
+            np.zeros(1 + literals.shape[1]),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[LOG_TEMPERATURES, *[BIASES] * literals.shape[1]],
+            options={"ftol": 0, "gtol": GRADIENT_TOLERANCE},
+        )
+        self.temperature.fill_(exp(best.x[0]))
+        self.literal_biases.copy_(torch.from_numpy(best.x[1:]))
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         """Retrieval scores of propositions, higher for better matches.
@@ -143,34 +187,13 @@ class Readout(nn.Module):
         Args:
             embeddings: (N, D).
             propositions: (Q,).
-            kind: One of `score_kinds`; `probability` is p(q | x), `calibrated` the same after
-                `calibrate`.
+            kind: One of `score_kinds`; `probability` is p(q | x) as the readout has it,
+                `calibrated` the same after `calibrate`.
 
         Returns:
             (N, Q), float64.
         """
         return self.proposition_probabilities(embeddings, propositions, kind == "calibrated")
-
-
-def most_likely(
-    loss_and_gradient: Callable[[Sequence[float]], tuple[float, Sequence[float]]],
-    bounds: Sequence[tuple[float, float]],
-) -> list[float]:
-    """Parameters between bounds, 0 to begin with, that make a negative log likelihood least.
-
-    Args:
-        loss_and_gradient: Maps the parameters to the loss and its derivatives by each of them.
-        bounds: The least and the largest value of each parameter.
-    """
-    best = minimize(
-        loss_and_gradient,
-        [0.0] * len(bounds),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=bounds,
-        options={"ftol": 0, "gtol": GRADIENT_TOLERANCE},
-    )
-    return best.x.tolist()
 
 
 def check_pairing(loss: nn.Module, readout: type[Readout]) -> None:

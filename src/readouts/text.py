@@ -85,7 +85,9 @@ class TextReadout(MintermReadout):
         texts = minterm_captions(self.minterms, self.literals)
         return self.scale().double() * self._similarities(embeddings, texts)
 
-    def literal_probabilities(self, embeddings: Tensor) -> Tensor:
+    def literal_probabilities(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
+        if calibrated:
+            return super().literal_probabilities(embeddings, calibrated)
         texts = [
             prompt(Proposition(sign + literal, self.literals), self.literals)
             for sign in ("", "~")

@@ -22,11 +22,13 @@ from src.encoders.encoder import DualEncoder, Encoder
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 from src.optimizers import OptimizerFactory
+from src.readouts.discriminant import DiscriminantReadout
+from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.readout import Readout, check_pairing
 from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
 from src.runs.threads import ChooseThreads
-from src.subspaces.minterms import MAX_MINTERMS
+from src.subspaces.minterms import MAX_MINTERMS, encode_labels
 
 
 def build_data(config: DictConfig, image_set: ImageSet) -> ImageDataModule:
@@ -53,10 +55,12 @@ def build_module(
         config.encoder, image_set, kind.number_of_logits(minterms), from_checkpoint
     )
     projection = config.module.get("projection")
+    coding = config.module.get("label_coding") or kind.label_codings[0]
     loss = build_loss(
         config.loss,
         embedding_dim=projection[-1] if projection else encoder.embedding_dim,
         num_classes=len(minterms),
+        num_labels=encode_labels(minterms[:1], minterms, coding).shape[1],
     )
     check_pairing(loss, kind)
     readout: Readout = instantiate_with(
@@ -70,14 +74,20 @@ def build_module(
     if isinstance(encoder, DualEncoder) and not isinstance(readout, TextReadout):
         encoder.freeze_texts()  # processes wait for the gradients of all that is trained
     subspaces = readout if isinstance(readout, MintermSubspaces) else None
-    if subspaces is None and len(minterms) <= MAX_MINTERMS:
-        subspaces = MintermSubspaces(minterms, encoder.embedding_dim)
+    discriminants: Readout
+    if len(minterms) <= MAX_MINTERMS:
+        subspaces = subspaces or MintermSubspaces(minterms, encoder.embedding_dim)
+        discriminants = DiscriminantReadout(minterms, encoder.embedding_dim, "additive", None)
+    else:
+        discriminants = LiteralDiscriminants(image_set.literals, encoder.embedding_dim, None)
+    others = [other for other in (subspaces, discriminants) if other is not None]
     changes = {} if "augmentation" in config.module else {"augmentation": image_set.augmentation()}
     return instantiate(
         config.module,
         encoder=encoder,
         loss=loss,
         readout=readout,
+        beside=[other for other in others if other.name != readout.name],
         subspaces=subspaces,
         minterms=minterms,
         optimizer=build_optimizer(config.optimizer) if for_training else None,
@@ -110,9 +120,15 @@ def build_trainer(
     return instantiate(config, callbacks=callbacks, logger=logger)
 
 
-def build_loss(config: DictConfig, embedding_dim: int, num_classes: int) -> nn.Module:
-    """Compose a loss for D dimensions and K classes, which its config may leave open."""
-    return instantiate_with(config, embedding_dim=embedding_dim, num_classes=num_classes)
+def build_loss(
+    config: DictConfig, embedding_dim: int, num_classes: int, num_labels: int
+) -> nn.Module:
+    """Compose a loss for D dimensions, K classes and as many columns of labels, which its config
+    may leave open.
+    """
+    return instantiate_with(
+        config, embedding_dim=embedding_dim, num_classes=num_classes, num_labels=num_labels
+    )
 
 
 def build_optimizer(config: DictConfig) -> OptimizerFactory:

@@ -5,6 +5,7 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 # The most minterms that a table is kept of, with a probability or a subspace for each
 MAX_MINTERMS = 4096
@@ -37,6 +38,24 @@ def find_minterms(labels: Tensor, minterms: Tensor) -> Tensor:
     order = _rank(table, table).argsort()
     ranks = _rank(labels.bool(), table)
     return torch.where(ranks < 0, -1, order[ranks])
+
+
+def encode_labels(labels: Tensor, minterms: Tensor, label_coding: str) -> Tensor:
+    """Code labels as a loss sees them.
+
+    Args:
+        labels: (N, C).
+        minterms: (M, C), of the training split.
+        label_coding: `literals`: the labels themselves, (N, C); `complements`: literals and their
+            negations, (N, 2 C), whose products Y^T Y count the literals on which two images agree;
+            `minterms`: indicators, (N, M), all 0 for labels that are none of the minterms.
+    """
+    if label_coding == "literals":
+        return labels
+    if label_coding == "complements":
+        present = labels.bool()
+        return torch.cat([present, ~present], dim=1)
+    return one_hot(find_minterms(labels, minterms) + 1, len(minterms) + 1)[:, 1:]
 
 
 def minterm_name(minterm: Tensor, literals: Sequence[str]) -> str:

@@ -22,7 +22,8 @@ class Queries:
 
     propositions: list[Proposition]  # (Q,)
     depths: list[int]  # (Q,)
-    sampled: bool  # whether conjunctions are drawn, as there are too many for all
+    minterms: Tensor  # (M, C), of the training split
+    sampled: bool = False  # whether conjunctions are drawn, as there are too many for all
 
     @cached_property
     def negated(self) -> list[bool]:
@@ -32,13 +33,20 @@ class Queries:
     @cached_property
     def groups(self) -> dict[str, Tensor]:
         """Masks over the queries, (Q,), bool: conjunctions, without a name; those that are
-        purely `positive` and those that are `negated` in part; and the random propositions of each
-        depth.
+        purely `positive` and those that are `negated` in part; those `unseen`, which no minterm of
+        the training split satisfies; and the random propositions of each depth.
         """
         depths = torch.tensor(self.depths)
         negated = torch.tensor(self.negated)
         flat = depths == 1
-        groups = {"": flat, "positive": flat & ~negated, "negated": flat & negated}
+        # One by one: a table of all queries and minterms could be large
+        seen = torch.tensor([bool(query.holds(self.minterms).any()) for query in self.propositions])
+        groups = {
+            "": flat,
+            "positive": flat & ~negated,
+            "negated": flat & negated,
+            "unseen": flat & ~seen,
+        }
         return groups | {
             f"depth_{depth}": depths == depth for depth in sorted(set(self.depths))[1:]
         }
@@ -82,4 +90,4 @@ def make_queries(
         )
         propositions += harder
         depths += [depth] * len(harder)
-    return Queries(propositions, depths, sampled)
+    return Queries(propositions, depths, minterms, sampled)

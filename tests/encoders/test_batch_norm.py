@@ -1,9 +1,10 @@
+import pytest
 import torch
 
 from src.encoders.convnet import ConvNet
 
 
-def test_embeddings_are_standardised_over_the_batch_and_then_scaled_to_their_length() -> None:
+def test_embeddings_are_standardised_over_the_batch_and_then_scaled() -> None:
     torch.manual_seed(0)
     plain = ConvNet((1, 8, 8), 6, radius=None, batch_norm=False).double()
     normed = ConvNet((1, 8, 8), 6, radius=None, batch_norm=True).double()
@@ -21,10 +22,19 @@ def test_embeddings_are_standardised_over_the_batch_and_then_scaled_to_their_len
     std = (features.var(dim=0, correction=0) + 1e-5).sqrt()
     expected = scale * (features - features.mean(dim=0)) / std + mean
     torch.testing.assert_close(normed(images), expected)
-    lengths = expected.norm(dim=1, keepdim=True)
-    torch.testing.assert_close(fixed(images), 2 * expected / lengths)
+    torch.testing.assert_close(fixed(images), 2 * expected / 6**0.5)
 
     normed.batch_norm.eval()
     std = (features.var(dim=0) + 1e-5).sqrt()
     expected = scale * (features[:3] - features.mean(dim=0)) / std + mean
     torch.testing.assert_close(normed(images[:3]), expected)
+
+
+@pytest.mark.parametrize(("radius", "length"), [(2.0, 2.0), (None, 6**0.5)])
+def test_embeddings_normalised_over_the_batch_have_a_mean_square_length(
+    radius: float | None, length: float
+) -> None:
+    encoder = ConvNet((1, 8, 8), 6, radius=radius, batch_norm=True)
+    squares = encoder(torch.rand(400, 1, 8, 8)).square().sum(dim=1)
+    assert float(squares.mean()) == pytest.approx(length**2, rel=0.05)
+    assert float(squares.std()) > 0.1  # lengths of their own

@@ -7,8 +7,13 @@ from src.metrics import names
 
 def test_a_run_logs_what_is_named(trained_run: Run) -> None:
     elsewhere = (f"test/{names.SUBSPACES}/", f"test/{names.PROBE}/")  # of other runs
-    expected = {key for key in names.main_columns("test") if not key.startswith(elsewhere)}
+    expected = {
+        key
+        for key in names.main_columns("test")
+        if not key.startswith(elsewhere) and "seen" not in key  # its training has all minterms
+    }
     assert len(expected) == 13
+    assert not [key for key in trained_run.metrics if "seen" in key]
     assert expected <= trained_run.metrics.keys()
     assert {key.replace("test", "val", 1) for key in expected} <= trained_run.metrics.keys()
 
@@ -32,6 +37,8 @@ def test_every_score_has_its_own_retrieval(trained_run: Run) -> None:
 
 def test_groups_of_queries_are_those_of_any_run() -> None:
     keys = ("test/retrieval/queries_depth_10", "test/retrieval/queries_depth_2")
+    unseen = names.query_groups(["test/retrieval/queries_unseen"], "test")
+    assert list(unseen) == ["positive", "negated", "unseen"]
     assert list(names.query_groups([*keys, "val/retrieval/queries_depth_3"], "test").items()) == [
         ("positive", "positive"),
         ("negated", "negated"),

@@ -17,6 +17,7 @@ def serve(**settings: Any) -> ImageDataModule:
         "fit_images": None,
         "flipped": 0.0,
         "masked": 0.0,
+        "unseen": 0.0,
         "workers": 0,
         "on_device": False,
         "seed": 0,
@@ -91,3 +92,26 @@ def test_wrong_labels_are_those_of_training_alone() -> None:
 def test_minterms_are_those_of_the_labels_that_training_sees() -> None:
     assert not (serve().minterms == 0).all(dim=1).any()
     assert (serve(masked=0.5).minterms == 0).all(dim=1).any()
+
+
+def test_minterms_that_training_leaves_out_are_in_the_test_alone() -> None:
+    data = serve(unseen=0.4)
+    seen = {tuple(row) for row in data.minterms.tolist()}
+    assert len(seen) == 8 - 3
+    for name in ("train", "val"):
+        whole = DIGITS.splits[name]
+        chosen = [place for place, row in enumerate(whole.labels.tolist()) if tuple(row) in seen]
+        assert torch.equal(data.splits[name].images, whole.images[chosen])
+        assert torch.equal(data.splits[name].labels, whole.labels[chosen])
+        assert {tuple(row) for row in data.splits[name].labels.tolist()} == seen
+    assert data.splits["test"] is DIGITS.splits["test"]
+    assert torch.equal(serve(unseen=0.4, seed=1).minterms, data.minterms)
+    fit, val = data.val_dataloader()
+    assert sum(len(batch.labels) for batch in fit) == len(data.splits["train"])
+    assert sum(len(batch.labels) for batch in val) == len(data.splits["val"])
+
+
+def test_labels_are_wrong_among_the_minterms_that_are_left() -> None:
+    data = serve(unseen=0.4, flipped=0.5)
+    assert torch.equal(data.minterms, serve(unseen=0.4).minterms)
+    assert not torch.equal(data.splits["train"].labels, serve(unseen=0.4).splits["train"].labels)

@@ -2,7 +2,8 @@ from collections import Counter
 
 import torch
 
-from src.subspaces.queries import make_queries
+from src.subspaces.propositions import Proposition
+from src.subspaces.queries import Queries, make_queries
 
 LITERALS = ["a", "b", "c"]
 MINTERMS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
@@ -15,16 +16,30 @@ def test_queries_are_all_short_conjunctions() -> None:
     assert {"a", "~c", "a & ~b"} <= texts
 
 
+def is_true(conjunction: str, row: list[bool]) -> bool:
+    parts = conjunction.split(" & ")
+    return all(row[LITERALS.index(part.lstrip("~"))] != part.startswith("~") for part in parts)
+
+
 def test_every_query_is_in_the_groups_that_it_belongs_to() -> None:
-    queries = make_queries(LITERALS, MINTERMS, 1, max_depth=3, queries_per_depth=2)
+    queries = make_queries(LITERALS, MINTERMS, 3, max_depth=3, queries_per_depth=2)
     groups = queries.groups
-    assert list(groups) == ["", "positive", "negated", "depth_2", "depth_3"]
+    assert list(groups) == ["", "positive", "negated", "unseen", "depth_2", "depth_3"]
     for place, (query, depth) in enumerate(zip(queries.propositions, queries.depths, strict=True)):
         negated = "~" in query.text
         expected = {"": depth == 1, "positive": depth == 1 and not negated}
         expected |= {"negated": depth == 1 and negated}
+        expected["unseen"] = depth == 1 and not any(
+            is_true(query.text, row) for row in MINTERMS.tolist()
+        )
         expected |= {f"depth_{number}": depth == number for number in (2, 3)}
         assert {name: bool(mask[place]) for name, mask in groups.items()} == expected
+
+
+def test_of_what_no_minterm_satisfies_only_conjunctions_are_unseen() -> None:
+    propositions = [Proposition(text, LITERALS) for text in ("~a & ~c", "a & ~c", "~(a | c)")]
+    groups = Queries(propositions, [1, 1, 2], MINTERMS).groups
+    assert groups["unseen"].tolist() == [True, False, False]
 
 
 def test_of_more_conjunctions_than_can_be_evaluated_some_of_each_kind_are_drawn() -> None:
