@@ -11,7 +11,7 @@ from src.benchmarks.report import section, write_page, write_report
 from src.config.command import check_device, command
 from src.reports.provenance import provenance
 
-PARTS = ("loss", "step", "fit", "target", "retrieval", "loaders", "scaling", "memory")
+PARTS = ("loss", "step", "fit", "target", "retrieval", "loaders", "scaling", "memory", "minterms")
 
 
 def benchmark(config: DictConfig) -> None:

@@ -130,3 +130,13 @@ def test_a_slope_far_from_theory_needs_a_reason(power: float, reason: str) -> No
     row = growth_row(Growth("cost", "size", 2, "why"), sizes, [n**power for n in sizes], "ms")
     assert row["reason"] == reason
     assert row["slope"] == pytest.approx(power)
+
+
+def test_many_minterms_are_trained_on_and_asked_for(tmp_path: Path) -> None:
+    rows = measure(tmp_path, "minterms", "minterms.minterms=[4200]")["minterms"]
+    assert [row["what"] for row in rows] == [
+        "imports",
+        *("training, 4,200", "query, 4,200", "page, 4,200"),
+    ]
+    for row in rows[1:]:
+        assert 0 < row["peak_mb"] - rows[0]["peak_mb"] + 500 < 2048

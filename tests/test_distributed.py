@@ -25,6 +25,7 @@ SETTINGS = {
     "nuclear": ["method=nuclear"],
     "literals": ["module.label_coding=literals"],
     "discriminant": ["readout=discriminant", "module.label_coding=complements"],
+    "literal_discriminants": ["readout=literal_discriminants"],
     "minterm_batches": ["loader.minterms_per_batch=5", "loader.batch_size=100"],
     "nuclear_kernel": ["method=nuclear_kernel"],
     "ole": ["method=ole"],

@@ -55,7 +55,7 @@ def measure(device: str, epochs: int, images: int, faces: int) -> Iterator[Row]:
         )
 
     with TemporaryDirectory() as folder:
-        drawn = Faces(faces, 0, folder, IMAGE_SIZE, "keep", cache=True)
+        drawn = Faces(faces, 0, folder, IMAGE_SIZE, "keep", cache=True, attributes=None)
         drawn.draw()
         crop = v2.Lambda(lambda image: image.crop((0, TOP_ROWS, *image.size)))
         steps = [crop, v2.Resize(IMAGE_SIZE), v2.RandomHorizontalFlip(), *to_float()]

@@ -3,6 +3,7 @@
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.names import KNN_ACCURACY, LINEAR_ACCURACY, LINEAR_CONVERGED, PROBE_RANK
@@ -10,7 +11,7 @@ from src.metrics.probes import linear_probe, nearest_neighbors
 from src.metrics.spectral import effective_rank
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
-from src.subspaces.minterms import find_minterms
+from src.subspaces.minterms import MAX_MINTERMS, find_minterms
 
 
 class Probe(Callback):
@@ -18,7 +19,8 @@ class Probe(Callback):
 
     `test/probe/linear_accuracy` is that of logistic regression, `linear_converged` says with 1
     that more iterations would not change it, and `knn_accuracy` that of nearest neighbours by
-    cosine, both on all training images. `effective_rank` is that of the test embeddings.
+    cosine, both on all training images; where minterms are more than a table holds, no such class
+    has images enough, and none of these is logged. `effective_rank` is that of the test embeddings.
 
     Args:
         neighbors: The number of nearest training images that vote.
@@ -37,8 +39,17 @@ class Probe(Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SubspaceModule)
-        minterms = pl_module.minterms
-        train, test = _embed_training_split(trainer, pl_module), pl_module.collector.compute()
+        test = pl_module.collector.compute()
+        rank = effective_rank(torch.linalg.svdvals(test.embeddings.double().cpu()))
+        metrics = {PROBE_RANK: rank}
+        if len(pl_module.minterms) <= MAX_MINTERMS:
+            train = _embed_training_split(trainer, pl_module)
+            metrics |= self._classify(train, test, pl_module.minterms)
+        pl_module.log_metrics("test", metrics)
+
+    def _classify(
+        self, train: CollectedEmbeddings, test: CollectedEmbeddings, minterms: Tensor
+    ) -> dict[str, float]:
         train_classes = find_minterms(train.labels, minterms)
         # Minterms that training does not have are -1, which no classifier answers.
         classes = find_minterms(test.labels, minterms)
@@ -46,13 +57,11 @@ class Probe(Callback):
         nearest = nearest_neighbors(
             train.embeddings, train_classes, test.embeddings, self.neighbors
         )
-        metrics = {
+        return {
             LINEAR_ACCURACY: float((linear.classes == classes).double().mean()),
             LINEAR_CONVERGED: float(linear.converged),
             KNN_ACCURACY: float((nearest == classes).double().mean()),
-            PROBE_RANK: effective_rank(torch.linalg.svdvals(test.embeddings.double().cpu())),
         }
-        pl_module.log_metrics("test", metrics)
 
 
 def _embed_training_split(trainer: pl.Trainer, module: SubspaceModule) -> CollectedEmbeddings:

@@ -1,5 +1,6 @@
 """CelebA from its published folder: aligned JPEGs, attribute and partition files."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -27,6 +28,54 @@ PARTITIONS = {"train": 0, "val": 1, "test": 2}
 ALIGNED_SIZE = (178, 218)  # width and height
 TOP_ROWS = 40  # cut off before resizing, which leaves a square
 
+NAMES = (
+    "5_o_Clock_Shadow",
+    "Arched_Eyebrows",
+    "Attractive",
+    "Bags_Under_Eyes",
+    "Bald",
+    "Bangs",
+    "Big_Lips",
+    "Big_Nose",
+    "Black_Hair",
+    "Blond_Hair",
+    "Blurry",
+    "Brown_Hair",
+    "Bushy_Eyebrows",
+    "Chubby",
+    "Double_Chin",
+    "Eyeglasses",
+    "Goatee",
+    "Gray_Hair",
+    "Heavy_Makeup",
+    "High_Cheekbones",
+    "Male",
+    "Mouth_Slightly_Open",
+    "Mustache",
+    "Narrow_Eyes",
+    "No_Beard",
+    "Oval_Face",
+    "Pale_Skin",
+    "Pointy_Nose",
+    "Receding_Hairline",
+    "Rosy_Cheeks",
+    "Sideburns",
+    "Smiling",
+    "Straight_Hair",
+    "Wavy_Hair",
+    "Wearing_Earrings",
+    "Wearing_Hat",
+    "Wearing_Lipstick",
+    "Wearing_Necklace",
+    "Wearing_Necktie",
+    "Young",
+)  # of all attributes, in the order of their file
+EXAMPLES = (
+    "Eyeglasses & ~Male",
+    "Bald | Wearing_Hat",
+    "Male & ~Wearing_Necktie & ~Eyeglasses",
+)
+
 Unlabelled = Literal["keep", "drop"]
 
 
@@ -42,18 +91,35 @@ class CelebA(ImageSet):
             from every split, test included, as the authors do.
         cache: Whether to decode all images once, into a memory-mapped file, or each image whenever
             it is asked for.
+        attributes: The attributes that are literals; None for all 40.
+
+    Raises:
+        ValueError: If CelebA has no such attribute.
     """
 
-    literals: ClassVar = ("Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male")
-    example_queries: ClassVar = (
-        "Eyeglasses & ~Male",
-        "Bald | Wearing_Hat",
-        "Male & ~Wearing_Necktie & ~Eyeglasses",
-    )
     mean: ClassVar = (0.0, 0.0, 0.0)
     std: ClassVar = (1.0, 1.0, 1.0)
 
-    def __init__(self, root: str, image_size: int, unlabelled: Unlabelled, cache: bool) -> None:
+    def __init__(
+        self,
+        root: str,
+        image_size: int,
+        unlabelled: Unlabelled,
+        cache: bool,
+        attributes: list[str] | None,
+    ) -> None:
+        self.literals = NAMES if attributes is None else tuple(attributes)
+        unknown = sorted(set(self.literals) - set(NAMES))
+        if unknown or not self.literals:
+            raise ValueError(
+                f"dataset.attributes are some of {', '.join(NAMES)}, or null for all, not "
+                f"{', '.join(unknown) or 'none'}"
+            )
+        first, last = self.literals[0], self.literals[-1]
+        wanted = [
+            query for query in EXAMPLES if set(re.findall(r"\w+", query)) <= set(self.literals)
+        ]
+        self.example_queries = tuple(wanted) or (f"{first} & ~{last}", f"{first} | {last}")
         self.root = Path(root)
         self.image_size = image_size
         self.unlabelled = unlabelled

@@ -18,7 +18,7 @@ class Cifar10(OfficialSplits):
     Training images are cropped at random from a padding of 4 and flipped at random, each by itself.
     """
 
-    literals: ClassVar[tuple[str, ...]] = (
+    literals: tuple[str, ...] = (
         "airplane",
         "automobile",
         "bird",
@@ -30,7 +30,7 @@ class Cifar10(OfficialSplits):
         "ship",
         "truck",
     )
-    example_queries: ClassVar[tuple[str, ...]] = (
+    example_queries: tuple[str, ...] = (
         "ship",
         "cat | dog",
         "~(automobile | truck) & ~bird",
@@ -65,7 +65,7 @@ class Cifar100(Cifar10):
 
     # Alphabetical, as in the published files.
     # fmt: off
-    literals: ClassVar = (
+    literals = (
         "apple", "aquarium_fish", "baby", "bear", "beaver", "bed", "bee", "beetle", "bicycle",
         "bottle", "bowl", "boy", "bridge", "bus", "butterfly", "camel", "can", "castle",
         "caterpillar", "cattle", "chair", "chimpanzee", "clock", "cloud", "cockroach", "couch",
@@ -80,7 +80,7 @@ class Cifar100(Cifar10):
         "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf", "woman", "worm",
     )
     # fmt: on
-    example_queries: ClassVar = (
+    example_queries = (
         "rocket",
         "oak_tree | maple_tree | willow_tree",
         "~man & ~woman & ~baby",

@@ -32,7 +32,7 @@ class ChestXray14(ImageSet):
         cache: As in `CelebA`.
     """
 
-    literals: ClassVar = (
+    literals = (
         "Atelectasis",
         "Cardiomegaly",
         "Effusion",
@@ -49,7 +49,7 @@ class ChestXray14(ImageSet):
         "Hernia",
         "No_Finding",
     )
-    example_queries: ClassVar = (
+    example_queries = (
         "Effusion & ~Cardiomegaly",
         "Mass | Nodule",
         "Pneumothorax & ~(Infiltration | Effusion)",

@@ -30,8 +30,8 @@ class Digits(ImageSet):
     """
 
     digits_with: ClassVar[Mapping[str, set[int]]] = DIGITS_WITH
-    literals: ClassVar = tuple(DIGITS_WITH)
-    example_queries: ClassVar = ("prime & ~even", "square | (even & has_loop)", "at_least_five")
+    literals = tuple(DIGITS_WITH)
+    example_queries = ("prime & ~even", "square | (even & has_loop)", "at_least_five")
     image_shape = (1, 8, 8)
     mean: ClassVar = (0.3053,)
     std: ClassVar = (0.3760,)
@@ -63,5 +63,5 @@ class DigitClasses(Digits):
     """The same images, each digit a literal and a minterm."""
 
     digits_with: ClassVar = {name: {digit} for digit, name in enumerate(NAMES)}
-    literals: ClassVar = NAMES
-    example_queries: ClassVar = ("three", "four | nine", "~zero & ~one")
+    literals = NAMES
+    example_queries = ("three", "four | nine", "~zero & ~one")

@@ -9,52 +9,9 @@ from PIL import Image, ImageDraw
 from rich.progress import track
 
 from src.data.atomic import replacing
-from src.data.celeba import ATTRIBUTES, IMAGES, PARTITION, CelebA, Unlabelled
+from src.data.celeba import ATTRIBUTES, IMAGES, NAMES, PARTITION, CelebA, Unlabelled
 from src.data.images import LabelledImages
 
-# The 40 columns of CelebA. Those with a frequency here are drawn; the others are False throughout.
-COLUMNS = (
-    "5_o_Clock_Shadow",
-    "Arched_Eyebrows",
-    "Attractive",
-    "Bags_Under_Eyes",
-    "Bald",
-    "Bangs",
-    "Big_Lips",
-    "Big_Nose",
-    "Black_Hair",
-    "Blond_Hair",
-    "Blurry",
-    "Brown_Hair",
-    "Bushy_Eyebrows",
-    "Chubby",
-    "Double_Chin",
-    "Eyeglasses",
-    "Goatee",
-    "Gray_Hair",
-    "Heavy_Makeup",
-    "High_Cheekbones",
-    "Male",
-    "Mouth_Slightly_Open",
-    "Mustache",
-    "Narrow_Eyes",
-    "No_Beard",
-    "Oval_Face",
-    "Pale_Skin",
-    "Pointy_Nose",
-    "Receding_Hairline",
-    "Rosy_Cheeks",
-    "Sideburns",
-    "Smiling",
-    "Straight_Hair",
-    "Wavy_Hair",
-    "Wearing_Earrings",
-    "Wearing_Hat",
-    "Wearing_Lipstick",
-    "Wearing_Necklace",
-    "Wearing_Necktie",
-    "Young",
-)
 HAIR = {
     "Black_Hair": "#1c1a19",
     "Blond_Hair": "#d8b45a",
@@ -73,7 +30,7 @@ class Faces(CelebA):
     Args:
         number: Number of faces to draw, 80 / 10 / 10 percent in the three partitions.
         split_seed: Seed of all that is drawn.
-        root, image_size, unlabelled, cache: As in `CelebA`.
+        root, image_size, unlabelled, cache, attributes: As in `CelebA`.
     """
 
     def __init__(
@@ -84,8 +41,9 @@ class Faces(CelebA):
         image_size: int,
         unlabelled: Unlabelled,
         cache: bool,
+        attributes: list[str] | None,
     ) -> None:
-        super().__init__(root, image_size, unlabelled, cache)
+        super().__init__(root, image_size, unlabelled, cache, attributes)
         self.number = number
         self.split_seed = split_seed
 
@@ -111,7 +69,7 @@ class Faces(CelebA):
 
 def write_faces(folder: Path, number: int, seed: int) -> None:
     """Draw faces into a new folder in CelebA's layout, whole or not at all."""
-    rows, parts = [str(number), " ".join(COLUMNS)], []
+    rows, parts = [str(number), " ".join(NAMES)], []
     with replacing(folder) as partial:
         (partial / IMAGES).mkdir(parents=True)
         for index in track(range(number), f"drawing {number:,} faces", transient=True):
@@ -119,7 +77,7 @@ def write_faces(folder: Path, number: int, seed: int) -> None:
             attributes = draw_attributes(generator)
             name = f"{index + 1:06d}.jpg"
             draw_face(attributes, generator).save(partial / IMAGES / name, quality=90)
-            signs = ("  1" if column in attributes else " -1" for column in COLUMNS)
+            signs = ("  1" if column in attributes else " -1" for column in NAMES)
             rows.append(name + "".join(signs))
             split = max(0, index % 10 - 7)  # eight of ten train, then val, then test
             parts.append(f"{name} {split}")
@@ -128,7 +86,9 @@ def write_faces(folder: Path, number: int, seed: int) -> None:
 
 
 def draw_attributes(generator: np.random.Generator) -> set[str]:
-    """Attributes of a face, as correlated and uneven as those of CelebA, but less rare."""
+    """Attributes of a face, as correlated and uneven as those of CelebA, but less rare; those
+    without a chance here are no face's.
+    """
 
     def happens(probability: float) -> bool:
         return bool(generator.random() < probability)

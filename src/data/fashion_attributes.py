@@ -1,7 +1,5 @@
 """FashionMNIST with six literals that its classes share."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -23,8 +21,8 @@ CLASSES_WITH = {
 class FashionAttributes(FashionMnist):
     """All images of FashionMNIST; its ten classes are ten minterms of six overlapping literals."""
 
-    literals: ClassVar = tuple(CLASSES_WITH)
-    example_queries: ClassVar = (
+    literals = tuple(CLASSES_WITH)
+    example_queries = (
         "upper_body & ~long_sleeves",
         "footwear | covers_legs",
         "warm & ~footwear",

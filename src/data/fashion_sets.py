@@ -30,8 +30,8 @@ class FashionSets(FashionMnist):
         root, split_seed: As in `FashionMnist`.
     """
 
-    literals: ClassVar = tuple(FREQUENCIES)
-    example_queries: ClassVar = (
+    literals = tuple(FREQUENCIES)
+    example_queries = (
         "Bag & ~Sneaker",
         "Dress | Sandal",
         "Trouser & Sneaker & ~Bag",

@@ -95,8 +95,8 @@ class LabelledImages(Dataset[ImageBatch]):
 class ImageSet:
     """Base of all image sets: a subclass names its literals and loads its splits."""
 
-    literals: ClassVar[tuple[str, ...]]
-    example_queries: ClassVar[tuple[str, ...]]  # shown in the report
+    literals: tuple[str, ...]
+    example_queries: tuple[str, ...]  # shown in the report
     image_shape: tuple[int, int, int]  # channels, height, width
     mean: ClassVar[tuple[float, ...]]  # per channel, of pixels in [0, 1]
     std: ClassVar[tuple[float, ...]]

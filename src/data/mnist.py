@@ -27,7 +27,7 @@ class Mnist(OfficialSplits):
     The files are looked for in torchvision's layout below `root`, gzipped or not.
     """
 
-    literals: ClassVar[tuple[str, ...]] = (
+    literals: tuple[str, ...] = (
         "zero",
         "one",
         "two",
@@ -39,7 +39,7 @@ class Mnist(OfficialSplits):
         "eight",
         "nine",
     )
-    example_queries: ClassVar = ("three", "three | eight", "~(one | seven) & ~four")
+    example_queries = ("three", "three | eight", "~(one | seven) & ~four")
     image_shape = (1, 28, 28)
     mean: ClassVar = (0.1307,)
     std: ClassVar = (0.3081,)
@@ -101,7 +101,7 @@ class FashionMnist(Mnist):
     The files are also found where Debian's package `dataset-fashion-mnist` puts them.
     """
 
-    literals: ClassVar[tuple[str, ...]] = (
+    literals: tuple[str, ...] = (
         "T_shirt",
         "Trouser",
         "Pullover",
@@ -113,7 +113,7 @@ class FashionMnist(Mnist):
         "Bag",
         "Ankle_boot",
     )
-    example_queries: ClassVar = (
+    example_queries = (
         "Dress",
         "Sneaker | Ankle_boot",
         "~Bag & ~(Coat | Pullover | Shirt)",

@@ -113,7 +113,8 @@ class MintermSampler(EpochSampler):
     ) -> None:
         super().__init__(batch_size, len(minterm_index) // batch_size, seed, rank, world_size)
         index = minterm_index.numpy()
-        self.members = [np.flatnonzero(index == minterm) for minterm in np.unique(index)]
+        order = np.argsort(index, kind="stable")
+        self.members = np.split(order, np.flatnonzero(np.diff(index[order])) + 1)
         if not 1 <= minterms_per_batch <= len(self.members):
             raise ValueError(
                 f"minterms_per_batch must be between 1 and {len(self.members)}, the minterms of "

@@ -158,11 +158,10 @@ class ImageDataModule(pl.LightningDataModule):
         if self.fit_images is None:
             return train
         index = find_minterms(train.labels.cpu(), self.minterms)
-        last = [
-            (index == minterm).nonzero().flatten()[-self.fit_images :]
-            for minterm in range(len(self.minterms))
-        ]
-        return train.select(torch.cat(last).sort().values)
+        order = index.argsort(stable=True)
+        ends = index.bincount().cumsum(dim=0)[index[order]]  # of the images of each minterm
+        last = order[torch.arange(len(order)) >= ends - self.fit_images]
+        return train.select(last.sort().values)
 
     def _train_sampler(self) -> EpochSampler:
         train, place = self.splits["train"], self._rank_and_world_size()

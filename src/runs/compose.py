@@ -151,6 +151,7 @@ def describe_run(
         "run/test_images": len(data.image_set.splits["test"]),
         "run/score": module.score_kind,
         "run/protocol": config.protocol.name,
+        "run/conjunctions": "sampled" if module.queries.sampled else "all",
     }
 
 

@@ -8,10 +8,11 @@ from math import comb
 import torch
 from torch import Tensor
 
-from src.subspaces.propositions import Proposition, conjunctions, truth_table
-from src.subspaces.random_propositions import harder_propositions
+from src.subspaces.propositions import Proposition, conjunctions
+from src.subspaces.random_propositions import harder_propositions, sample_conjunctions
 
-MAX_QUERIES = 5000
+MAX_QUERIES = 5000  # of conjunctions; where there are more, some are drawn
+DRAWN = 100  # conjunctions of each size, positive and as many negated
 SEED = 0
 
 
@@ -22,6 +23,7 @@ class Queries:
     propositions: list[Proposition]  # (Q,)
     depths: list[int]  # (Q,)
     minterms: Tensor  # (M, C), of the training split
+    sampled: bool = False  # whether conjunctions are drawn, as there are too many for all
 
     @cached_property
     def negated(self) -> list[bool]:
@@ -30,14 +32,15 @@ class Queries:
 
     @cached_property
     def groups(self) -> dict[str, Tensor]:
-        """Masks over the queries, (Q,), bool: all conjunctions, without a name; those that are
+        """Masks over the queries, (Q,), bool: conjunctions, without a name; those that are
         purely `positive` and those that are `negated` in part; those `unseen`, which no minterm of
         the training split satisfies; and the random propositions of each depth.
         """
         depths = torch.tensor(self.depths)
         negated = torch.tensor(self.negated)
         flat = depths == 1
-        seen = truth_table(self.propositions, self.minterms).any(dim=0).cpu()
+        # One by one: a table of all queries and minterms could be large
+        seen = torch.tensor([bool(query.holds(self.minterms).any()) for query in self.propositions])
         groups = {
             "": flat,
             "positive": flat & ~negated,
@@ -57,7 +60,8 @@ def make_queries(
     queries_per_depth: int,
 ) -> Queries:
     """Make all conjunctions of up to `max_literals` literals, and random propositions that are
-    harder.
+    harder. Where there are more than 5,000 conjunctions, 100 positive and 100 negated ones of each
+    size are drawn.
 
     Args:
         literals: (C,), names of the label columns.
@@ -67,18 +71,18 @@ def make_queries(
         queries_per_depth: The number of propositions of each depth.
 
     Raises:
-        ValueError: If `max_literals` is less than 1, or there are more than 5,000 conjunctions.
+        ValueError: If `max_literals` is less than 1.
     """
     if max_literals < 1:
         raise ValueError(f"max_query_literals must be at least 1, not {max_literals}")
     sizes = range(1, min(len(literals), max_literals) + 1)
     number = sum(comb(len(literals), size) * 2**size for size in sizes)
-    if number > MAX_QUERIES:
-        raise ValueError(
-            f"conjunctions of up to {max_literals} of {len(literals)} literals are {number:,} "
-            f"queries, more than {MAX_QUERIES:,}; set module.max_query_literals=1 or 2"
-        )
-    propositions = conjunctions(literals, max_literals)
+    sampled = number > MAX_QUERIES
+    propositions = (
+        sample_conjunctions(literals, sizes, DRAWN, SEED)
+        if sampled
+        else conjunctions(literals, max_literals)
+    )
     depths = [1] * len(propositions)
     for depth in range(2, max_depth + 1):
         harder = harder_propositions(
@@ -86,4 +90,4 @@ def make_queries(
         )
         propositions += harder
         depths += [depth] * len(harder)
-    return Queries(propositions, depths, minterms)
+    return Queries(propositions, depths, minterms, sampled)

@@ -1,7 +1,8 @@
-"""Seeded propositions that are harder than conjunctions: disjunctions, exclusive or, implications
-and nested negation, by depth."""
+"""Seeded propositions: some conjunctions of many, and what is harder: disjunctions, exclusive or,
+implications and nested negation, by depth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import comb
 from operator import and_, or_
 from typing import NamedTuple
 
@@ -20,6 +21,35 @@ class _Drawn(NamedTuple):
 
     text: str
     mask: int  # bit i: whether it is true of minterm i
+
+
+def sample_conjunctions(
+    literals: Sequence[str], sizes: Iterable[int], number: int, seed: int
+) -> list[Proposition]:
+    """Draw distinct conjunctions of each size, positive and with a negation, `number` of either or
+    all that there are.
+
+    Args:
+        literals: Names of the label columns, (C,).
+        sizes: Numbers of literals, from 1 to C.
+        number: How many of each size and kind.
+        seed: Seed of all choices.
+    """
+    texts: list[str] = []
+    for size in sizes:
+        generator = np.random.default_rng([seed, size])
+        ways = comb(len(literals), size)
+        for signs, there_are in ((1, ways), (2, ways * (2**size - 1))):
+            drawn: dict[str, None] = {}
+            while len(drawn) < min(number, there_are):
+                columns = sorted(generator.choice(len(literals), size, replace=False).tolist())
+                negated = generator.integers(signs, size=size).astype(bool)
+                if signs == 1 or negated.any():
+                    parts = zip(columns, negated, strict=True)
+                    words = ["~" * bool(sign) + literals[column] for column, sign in parts]
+                    drawn[" & ".join(words)] = None
+            texts += drawn
+    return [Proposition(text, literals) for text in texts]
 
 
 def random_proposition(

@@ -167,6 +167,8 @@ def _count_queries(runs: Results) -> str:
             for measure in (QUERIES, SKIPPED)
         )
         counts.append(f"{name} {_span(asked)} ({_span(skipped)})")
+    if any(run.get("run/conjunctions") == "sampled" for run in runs):
+        counts.append("conjunctions sampled")
     return ", ".join(counts)
 
 

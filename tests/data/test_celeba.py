@@ -10,13 +10,28 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from src.data.celeba import ATTRIBUTES, CHECKSUMS, IMAGES, PARTITION, CelebA, crop_square
-from src.data.faces import COLUMNS, DRAWING, Faces, write_faces
+from src.data.celeba import (
+    ATTRIBUTES,
+    CHECKSUMS,
+    IMAGES,
+    NAMES,
+    PARTITION,
+    CelebA,
+    crop_square,
+)
+from src.data.faces import DRAWING, Faces, write_faces
 from src.data.files import DamagedImageError, ImageFiles
 from src.data.missing import MissingDataError
+from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent.parent
-SETTINGS: dict[str, Any] = {"image_size": 40, "unlabelled": "keep", "cache": True}
+FIVE = ["Bald", "Eyeglasses", "Wearing_Necktie", "Wearing_Hat", "Male"]
+SETTINGS: dict[str, Any] = {
+    "image_size": 40,
+    "unlabelled": "keep",
+    "cache": True,
+    "attributes": FIVE,
+}
 
 
 @pytest.fixture
@@ -48,6 +63,20 @@ def test_labels_and_splits_are_those_of_the_files(root: Path) -> None:
     for row, labels in zip(chosen, data.splits["test"].labels, strict=True):
         expected = [row[1 + columns.index(name)] == "1" for name in data.literals]
         assert labels.tolist() == expected
+
+
+def test_any_attributes_may_be_the_literals_and_all_without_a_choice(root: Path) -> None:
+    every = load(root, attributes=None)
+    assert list(every.literals) == attribute_rows(root)[1]
+    chosen = ["Young", "Smiling", "Male"]
+    some = load(root, attributes=chosen)
+    columns = [every.literals.index(name) for name in chosen]
+    labels = every.splits["train"].labels[:, columns]
+    assert torch.equal(some.splits["train"].labels, labels)
+    for images in (every, some, load(root, attributes=["Bald"])):
+        assert [Proposition(query, images.literals) for query in images.example_queries]
+    with pytest.raises(ValueError, match=r"or null for all, not Happy"):
+        load(root, attributes=["Male", "Happy"])
 
 
 def test_pixels_are_those_of_torchvisions_transforms(root: Path) -> None:
@@ -177,7 +206,7 @@ def test_full_disk_is_said_and_leaves_nothing_behind(root: Path) -> None:
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "from src.data.celeba import CelebA\n"
-        f"CelebA({str(root)!r}, 40, 'keep', True).load()\n"
+        f"CelebA({str(root)!r}, 40, 'keep', True, None).load()\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
@@ -191,7 +220,7 @@ def test_full_disk_is_said_and_leaves_nothing_behind(root: Path) -> None:
 def test_two_processes_can_start_at_once(root: Path) -> None:
     script = (
         "from src.data.celeba import CelebA\n"
-        f"data = CelebA({str(root)!r}, 40, 'keep', True)\n"
+        f"data = CelebA({str(root)!r}, 40, 'keep', True, None)\n"
         "print(int(data.splits['train'].images.long().sum()))\n"
     )
     processes = [
@@ -215,7 +244,7 @@ def test_killed_build_is_started_again(root: Path) -> None:
         "    if count[0] > 20: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return crop(image, size)\n"
         "celeba.crop_square = die_midway\n"
-        f"celeba.CelebA({str(root)!r}, 40, 'keep', True).load()\n"
+        f"celeba.CelebA({str(root)!r}, 40, 'keep', True, None).load()\n"
     )
     killed = subprocess.run([sys.executable, "-c", script], cwd=ROOT)
     assert killed.returncode < 0
@@ -238,7 +267,7 @@ def test_faces_are_drawn_once_whole_and_the_same_again(tmp_path: Path) -> None:
     left = {path.name for path in tmp_path.iterdir() if path.suffix != ".lock"}
     assert left == {f"faces-v{DRAWING}-30-0", "cache"}
     _, columns, *rows = attribute_rows_of(tmp_path / f"faces-v{DRAWING}-30-0")
-    assert columns == list(COLUMNS)
+    assert columns == list(NAMES)
     assert len(columns) == 40
     assert len(rows) == 30
     write_faces(tmp_path / "again", 30, seed=0)
@@ -251,7 +280,7 @@ def attribute_rows_of(folder: Path) -> list[list[str]]:
     return [line.split() for line in (folder / ATTRIBUTES).read_text().splitlines()]
 
 
-@pytest.mark.parametrize("literal", CelebA.literals)
+@pytest.mark.parametrize("literal", FIVE)
 def test_drawn_attributes_are_visible(literal: str) -> None:
     from src.data.faces import draw_face
 

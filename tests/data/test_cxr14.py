@@ -1,10 +1,12 @@
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from conftest import run_command
 from PIL import Image
 
 from src.data.cxr14 import FINDINGS, TEST_LIST, TRAIN_LIST, ChestXray14
@@ -89,3 +91,19 @@ def test_unknown_finding_and_missing_row_are_named(root: Path) -> None:
     path.write_text("\n".join(text.splitlines()[:-2]) + "\n")
     with pytest.raises(ValueError, match="has no row for"):
         load(root)
+
+
+def test_the_recipe_trains_and_answers_by_discriminants_of_literals(
+    root: Path, tmp_path: Path
+) -> None:
+    settings = ("dataset.image_size=16", "dataset.validation=0.25", "encoder=convnet")
+    once = ("trainer.max_epochs=1", "logger=none", "loader.batch_size=8")
+    readout = "readout=literal_discriminants"
+    folder = f"hydra.run.dir={tmp_path}/run"
+    data = ("dataset=cxr14", f"data_dir={root}")
+    assert run_command("train", *data, *settings, *once, readout, folder) == (0, "")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["run/conjunctions"] == "all"
+    assert "test/subspaces/minterm_accuracy" in metrics  # a table holds so few minterms
+    asked = (f"ckpt_path={tmp_path}/run/checkpoints/last.ckpt", "query=Effusion & ~Mass | Hernia")
+    assert run_command("retrieve", *asked, f"hydra.run.dir={tmp_path}/out") == (0, "")

@@ -37,7 +37,7 @@ def test_any_picture_becomes_its_middle_in_the_size_of_the_set(size: tuple[int, 
     pixels[top : top + side, left : left + side] = 200
     picture = Image.fromarray(pixels)
     grey = Digits(split_seed=0).decode(picture)
-    colour = CelebA("", 20, "keep", cache=True).decode(picture)
+    colour = CelebA("", 20, "keep", cache=True, attributes=None).decode(picture)
     assert grey.shape == (1, 8, 8)
     assert colour.shape == (3, 20, 20)
     # Scaling mixes a little of what is outside into the outermost pixels.
@@ -49,7 +49,9 @@ def test_aligned_faces_lose_their_top_rows() -> None:
     generator = np.random.default_rng(0)
     face = Image.fromarray(generator.integers(0, 256, (218, 178, 3), dtype=np.uint8))
     expected = v2.Compose([v2.Resize(40), v2.PILToTensor()])(face.crop((0, 40, 178, 218)))
-    assert np.array_equal(CelebA("", 40, "keep", cache=True).decode(face), expected.numpy())
+    assert np.array_equal(
+        CelebA("", 40, "keep", cache=True, attributes=None).decode(face), expected.numpy()
+    )
 
 
 def test_files_that_no_picture_can_be_read_from_are_named(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from conftest import in_processes
 from sklearn.covariance import oas
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
+from torch import distributed as dist
 
 from src.readouts.discriminant import DiscriminantReadout, Means
 from src.readouts.literal_discriminants import LiteralDiscriminants
@@ -189,3 +193,38 @@ def test_complements_count_the_literals_on_which_images_agree() -> None:
     codes = readout.encode_labels(labels, labels, "complements").double()
     agreements = (labels[:, None] == labels).sum(dim=2)
     assert torch.equal(codes @ codes.T, agreements.double())
+
+
+def processes_fit(rank: int, folder: Path, world_size: int) -> None:
+    """Fit on every `world_size`-th image, as processes of training share them out."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/{world_size}", rank=rank, world_size=world_size
+    )
+    embeddings, labels = data(6)
+    for name, readout in every_kind(labels).items():
+        fit(readout, embeddings[rank::world_size], labels[rank::world_size])
+        torch.save(readout.state_dict(), folder / f"{name}_{world_size}_{rank}.pt")
+    dist.destroy_process_group()
+
+
+def every_kind(labels: Tensor) -> dict[str, Readout]:
+    minterms = distinct_minterms(labels)
+    return {
+        "additive": DiscriminantReadout(minterms, 6, "additive", None),
+        "free": DiscriminantReadout(minterms, 6, "free", None),
+        "literals": LiteralDiscriminants(LITERALS, 6, None),
+    }
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_several_processes_fit_what_one_does(world_size: int, tmp_path: Path) -> None:
+    in_processes(processes_fit, world_size, tmp_path, world_size)
+    embeddings, labels = data(6)
+    for name, readout in every_kind(labels).items():
+        fit(readout, embeddings, labels)
+        for rank in range(world_size):
+            found = torch.load(tmp_path / f"{name}_{world_size}_{rank}.pt", weights_only=True)
+            for key, expected in readout.state_dict().items():
+                scale = float(expected.double().abs().max())
+                torch.testing.assert_close(found[key], expected, rtol=1e-9, atol=1e-9 * scale)

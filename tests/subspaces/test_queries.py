@@ -1,4 +1,5 @@
-import pytest
+from collections import Counter
+
 import torch
 
 from src.subspaces.propositions import Proposition
@@ -41,9 +42,30 @@ def test_of_what_no_minterm_satisfies_only_conjunctions_are_unseen() -> None:
     assert groups["unseen"].tolist() == [True, False, False]
 
 
-def test_more_queries_than_can_be_evaluated_are_refused() -> None:
-    literals = [f"literal_{number}" for number in range(100)]
-    with pytest.raises(
-        ValueError, match=r"queries, more than 5,000; set module.max_query_literals"
-    ):
-        make_queries(literals, torch.eye(100)[:4].bool(), 5, max_depth=1, queries_per_depth=0)
+def test_of_more_conjunctions_than_can_be_evaluated_some_of_each_kind_are_drawn() -> None:
+    literals = [f"literal_{number}" for number in range(40)]
+    minterms = torch.eye(40)[:4].bool()
+    queries = make_queries(literals, minterms, 5, max_depth=1, queries_per_depth=0)
+    assert queries.sampled
+    kinds = Counter(
+        (text.count("&") + 1, "~" in text) for text in (q.text for q in queries.propositions)
+    )
+    assert kinds == {
+        (size, negated): 40 if size == 1 else 100
+        for size in range(1, 6)
+        for negated in (False, True)
+    }
+    for query in queries.propositions:
+        named = query.text.replace("~", "").split(" & ")
+        assert len(set(named)) == len(named)
+    assert len({query.text for query in queries.propositions}) == 880
+    again = make_queries(literals, minterms, 5, max_depth=1, queries_per_depth=0)
+    assert again.propositions == queries.propositions
+    # Literals and signs are as frequent as chance has them.
+    words = Counter(word for q in queries.propositions for word in q.text.split(" & "))
+    frequencies = [words[name] + words["~" + name] for name in literals]
+    assert max(frequencies) < 2 * min(frequencies)
+
+
+def test_few_conjunctions_are_all_asked() -> None:
+    assert not make_queries(LITERALS, MINTERMS, 3, max_depth=1, queries_per_depth=0).sampled
