@@ -13,6 +13,7 @@ from src.losses.discriminants import oracle_shrinkage
 from src.readouts.discriminant import DiscriminantReadout, Means
 from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.readout import Readout
+from src.readouts.subspaces import MintermSubspaces
 from src.subspaces.minterms import all_minterms, distinct_minterms, find_minterms
 
 LITERALS = ("a", "b", "c")
@@ -228,3 +229,25 @@ def test_several_processes_fit_what_one_does(world_size: int, tmp_path: Path) ->
             for key, expected in readout.state_dict().items():
                 scale = float(expected.double().abs().max())
                 torch.testing.assert_close(found[key], expected, rtol=1e-9, atol=1e-9 * scale)
+
+
+def test_orders_minterms_as_the_published_score_does_where_all_is_equal() -> None:
+    # Orthonormal directions, equal lengths and frequencies, and as much noise in every direction
+    number, dim = 4, 6
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(dim, dim, generator=generator).double()).Q
+    directions = basis[:number]
+    noise = torch.cat([torch.eye(dim), -torch.eye(dim)]).double()
+    embeddings = torch.cat([3 * direction + 0.3 * noise for direction in directions])
+    labels = torch.eye(number).bool().repeat_interleave(len(noise), dim=0)
+    minterms = distinct_minterms(labels)
+    readout = DiscriminantReadout(minterms, dim, means="free", shrinkage=0.0)
+    subspaces = MintermSubspaces(minterms, dim)
+    for fitted_readout in (readout, subspaces):
+        fit(fitted_readout, embeddings, labels)
+    # Cosines that are not negative, and anything else beside
+    asked = torch.rand(50, number, generator=generator).double() @ directions
+    asked += torch.randn(50, dim - number, generator=generator).double() @ basis[number:]
+    order = readout.minterm_logits(asked).argsort(dim=1)
+    assert torch.equal(order, subspaces.minterm_logits(asked).argsort(dim=1))
+    assert torch.equal(readout.predict(asked), subspaces.predict(asked))
