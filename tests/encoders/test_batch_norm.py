@@ -9,14 +9,17 @@ def test_embeddings_are_standardised_over_the_batch_and_then_scaled() -> None:
     plain = ConvNet((1, 8, 8), 6, radius=None, batch_norm=False).double()
     normed = ConvNet((1, 8, 8), 6, radius=None, batch_norm=True).double()
     fixed = ConvNet((1, 8, 8), 6, radius=2.0, batch_norm=True).double()
+    assert normed.batch_norm is not None
     normed.load_state_dict(plain.state_dict(), strict=False)
     scale, mean = torch.rand(2, 6, dtype=torch.float64)
     normed.batch_norm.load_state_dict({"weight": scale, "bias": mean}, strict=False)
     fixed.load_state_dict(normed.state_dict())
     images = torch.rand(30, 1, 8, 8, dtype=torch.float64)
     plain.eval()
-    for part in (normed, fixed):  # dropout draws
-        part.eval().batch_norm.train()
+    for part in (normed, fixed):
+        part.eval()  # dropout draws
+        assert part.batch_norm is not None
+        part.batch_norm.train()
         part.batch_norm.momentum = None  # running statistics are those of all batches
     features = plain(images)
     std = (features.var(dim=0, correction=0) + 1e-5).sqrt()
