@@ -88,7 +88,7 @@ BAD_INPUTS = {
     "unknown score": (
         "train",
         ["module.score=max"],
-        "is one of sum, projector, calibrated, probability",
+        "is one of sum, projector, calibrated, probability, not 'max'",
     ),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
     "negative learning rate": ("train", ["optimizer.lr=-1"], "Invalid learning rate: -1"),
