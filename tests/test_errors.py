@@ -85,7 +85,11 @@ BAD_INPUTS = {
         ["module.label_coding=classes"],
         "goes with module.label_coding=minterms or literals or complements, not classes",
     ),
-    "unknown score": ("train", ["module.score=max"], "is one of sum, projector, probability"),
+    "unknown score": (
+        "train",
+        ["module.score=max"],
+        "is one of sum, projector, calibrated, probability, not 'max'",
+    ),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
     "negative learning rate": ("train", ["optimizer.lr=-1"], "Invalid learning rate: -1"),
     "learning rate a word": ("train", ["optimizer.lr=fast"], "optimizer.lr must be a number"),

@@ -89,7 +89,7 @@ def test_two_models_are_asked_the_same(
     other = cross_entropy_run
     asked = ["query=even & ~prime", "top_k=4"]
     both = retrieve(trained_run, tmp_path / "both", *asked, f"beside={other.checkpoint}")
-    models = ["NuclearNormLoss, score sum"] * 4 + ["CrossEntropyLoss, score probability"] * 4
+    models = ["NuclearNormLoss, score sum"] * 4 + ["CrossEntropyLoss, score calibrated"] * 4
     assert [row["model"] for row in both] == models
     for run, rows in ((trained_run, both[:4]), (other, both[4:])):
         alone = retrieve(run, tmp_path / run.folder.name, *asked)

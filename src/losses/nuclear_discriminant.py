@@ -51,7 +51,7 @@ class NuclearDiscriminantLoss(NuclearNormLoss):
 
     Example:
         >>> loss = NuclearDiscriminantLoss(
-        ...     5, 64, alpha=0.99, beta=0.02, gamma=0.01, averaging=0.95, shrinkage=0.01
+        ...     10, 25, alpha=0.99, beta=0.02, gamma=0.01, averaging=0.95, shrinkage=0.01
         ... )
         >>> value = loss(embeddings, labels)
     """

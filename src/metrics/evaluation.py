@@ -148,9 +148,12 @@ def evaluate(
         metrics |= retrieve(other.name, scores)[1]
         calibrated = kind == names.CALIBRATED
         predicted = other.predict(embeddings, calibrated)
-        metrics[f"{other.name}/{names.MINTERM_ACCURACY}"] = accuracy(predicted, labels)
-        auprc = literal_auprc(other, embeddings, labels, calibrated)
-        metrics[f"{other.name}/{names.LITERAL_AUPRC}"] = auprc
+        metrics |= {
+            names.beside_name(names.MINTERM_ACCURACY, other.name): accuracy(predicted, labels),
+            names.beside_name(names.LITERAL_AUPRC, other.name): literal_auprc(
+                other, embeddings, labels, calibrated
+            ),
+        }
     rankings = [_rank(readout, embeddings, labels, example, score) for example in examples]
     return Evaluation(metrics, queries, retrieval, curves, rankings)
 

@@ -2,7 +2,8 @@
 
 A metric is logged as `STAGE/NAME`, with the stage `train`, `val` or `test`. Names of retrieval have
 parts: `retrieval/map_negated` is the mean average precision (`map`) of queries with negation by the
-score that a run was asked for, `retrieval_projector/map_negated` the same by another score.
+score that a run was asked for, `retrieval_projector/map_negated` the same by another score, and
+`discriminant/map_negated` the same by a readout beside that of the run.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,8 +16,12 @@ UNSEEN_ACCURACY = "unseen_minterm_accuracy"  # of the others
 LITERAL_AUPRC = "literal_auprc"
 
 RETRIEVAL = "retrieval"
-SUBSPACES = "subspaces"  # what the subspaces answer where a run has another readout
-SUBSPACES_ACCURACY = f"{SUBSPACES}/{MINTERM_ACCURACY}"
+# Readouts that answer beside that of a run, with what headings call them
+BESIDE = {
+    "subspaces": "subspaces",
+    "discriminant": "discriminants",
+    "literal_discriminants": "literal discriminants",
+}
 MAP, PRECISION = "map", "precision_at_10"
 QUERIES, SKIPPED = "queries", "queries_skipped"
 # Groups of queries; DEPTH and a number
@@ -57,9 +62,14 @@ def retrieval_name(measure: str, group: str = "", source: str = RETRIEVAL) -> st
     Args:
         measure: `MAP`, `PRECISION`, `QUERIES` or `SKIPPED`.
         group: The queries that it is of; none for all conjunctions.
-        source: The part that answers: `RETRIEVAL`, `SUBSPACES` or a `score_source`.
+        source: The part that answers: `RETRIEVAL`, one of `BESIDE` or a `score_source`.
     """
     return f"{source}/{measure}_{group}" if group else f"{source}/{measure}"
+
+
+def beside_name(measure: str, readout: str) -> str:
+    """The name of `MINTERM_ACCURACY` or `LITERAL_AUPRC` of a readout beside that of a run."""
+    return f"{readout}/{measure}"
 
 
 def score_source(kind: str) -> str:
@@ -87,7 +97,6 @@ MAIN_HEADINGS = {
     CALIBRATED_ACCURACY: "calibrated accuracy",
     SEEN_ACCURACY: "accuracy on seen minterms",
     UNSEEN_ACCURACY: "accuracy on unseen minterms",
-    SUBSPACES_ACCURACY: "accuracy by subspaces",
     LITERAL_AUPRC: "literal AUPRC",
     LINEAR_ACCURACY: "linear probe",
     KNN_ACCURACY: "kNN",
@@ -97,8 +106,18 @@ MAIN_HEADINGS = {
     retrieval_name(MAP, UNSEEN): "mAP unseen",
     retrieval_name(PRECISION, POSITIVE): "P@10 positive",
     retrieval_name(PRECISION, NEGATED): "P@10 negated",
-    retrieval_name(MAP, POSITIVE, SUBSPACES): "mAP positive by subspaces",
-    retrieval_name(MAP, NEGATED, SUBSPACES): "mAP negated by subspaces",
+    **{
+        name: f"{heading} by {said}"
+        for readout, said in BESIDE.items()
+        for name, heading in (
+            (beside_name(MINTERM_ACCURACY, readout), "accuracy"),
+            (beside_name(LITERAL_AUPRC, readout), "literal AUPRC"),
+            *(
+                (retrieval_name(MAP, group, readout), f"mAP {group}")
+                for group in (POSITIVE, NEGATED, UNSEEN)
+            ),
+        )
+    },
     calibration_name(PROBABILITY, PROPOSITIONS): "calibration error",
     calibration_name(CALIBRATED, PROPOSITIONS): "after calibration",
     MAX_COHERENCE: "largest coherence",

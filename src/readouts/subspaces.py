@@ -165,11 +165,14 @@ class MintermSubspaces(MintermReadout):
             return (masks[:, needed].double() @ energies.T).T
         if kind == "projector":
             self._check_fitted()
-            unit = normalize(embeddings.double(), dim=1)
-            projectors = span_projectors(self.directions, masks)
-            return torch.stack(
-                [((unit @ projector) * unit).sum(dim=1) for projector in projectors], 1
-            )
+            # All spans lie in that of the directions, and of few minterms many propositions are
+            # true of the same ones.
+            frame = torch.linalg.qr(self.directions.T).Q  # (D, min(M, D))
+            distinct, index = masks.bool().unique(dim=0, return_inverse=True)
+            projectors = span_projectors(self.directions @ frame, distinct)
+            parts = normalize(embeddings.double(), dim=1) @ frame
+            scores = [((parts @ projector) * parts).sum(dim=1) for projector in projectors]
+            return torch.stack(scores)[index].T
         raise ValueError(f"score must be sum or projector, not {kind!r}")
 
     def _energies(self, embeddings: Tensor, directions: Tensor) -> Tensor:

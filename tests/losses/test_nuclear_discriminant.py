@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,10 @@ def weighted_discriminants(
     return torch.tensor(np.array(slopes)), torch.tensor(np.array(offsets))
 
 
+def unlikeliness(embeddings: Tensor, labels: Tensor, weights: Tensor, biases: Tensor) -> Tensor:
+    return -logsigmoid((embeddings @ weights.T + biases) * (2 * labels - 1)).sum()
+
+
 def test_adds_the_likelihood_of_discriminants_of_the_batches_so_far() -> None:
     loss, seen = make_loss(), batches(6)
     for number, (embeddings, labels) in enumerate(seen, start=1):
@@ -71,15 +77,15 @@ def test_adds_the_likelihood_of_discriminants_of_the_batches_so_far() -> None:
             ages,
         )
 
-        def misfit(x: Tensor, labels: Tensor = labels, w: Tensor = weights, b: Tensor = biases):  # type: ignore[no-untyped-def]
-            return -logsigmoid((x @ w.T + b) * (2 * labels - 1)).sum()
-
+        misfit = partial(unlikeliness, labels=labels, weights=weights, biases=biases)
         torch.testing.assert_close(value, norms + 0.3 * misfit(embeddings))
         torch.testing.assert_close(loss.other_terms, 0.3 * misfit(embeddings))
         loss.eval()  # or the batch would count twice
-        expected = gradient(lambda x, y=labels: nuclear_norm_loss(x, y, 0.9, 0.1), embeddings)
+        nuclear = partial(nuclear_norm_loss, labels=labels, alpha=0.9, beta=0.1)
+        expected = gradient(nuclear, embeddings)
         expected += 0.3 * gradient(misfit, embeddings)
-        torch.testing.assert_close(gradient(lambda x, y=labels: loss(x, y), embeddings), expected)
+        found = gradient(partial(loss, labels=labels), embeddings)
+        torch.testing.assert_close(found, expected)
         loss.train()
     assert number == 6 == int(loss.batches)
 

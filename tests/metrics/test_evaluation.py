@@ -1,4 +1,4 @@
-"""What is measured of unseen minterms, against loops over hand-made logits."""
+"""What is measured of a split, against loops over hand-made logits."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -9,10 +9,15 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import Tensor
 
+from src.metrics import names
 from src.metrics.evaluation import Evaluation, evaluate
+from src.readouts.discriminant import DiscriminantReadout
+from src.readouts.literal_discriminants import LiteralDiscriminants
+from src.readouts.readout import Readout
 from src.readouts.sigmoid import SigmoidReadout
 from src.readouts.subspaces import MintermSubspaces
-from src.subspaces.queries import make_queries
+from src.subspaces.propositions import Proposition
+from src.subspaces.queries import Queries, make_queries
 
 LITERALS = ("a", "b", "c")
 ALL = torch.tensor(list(product((False, True), repeat=3)))
@@ -24,9 +29,13 @@ def judge(minterms: Tensor, labels: Tensor, logits: Tensor) -> Evaluation:
     subspaces = MintermSubspaces(minterms, 3)
     subspaces.update(minterms.float() + 0.1, minterms)
     subspaces.fit()
-    queries = make_queries(LITERALS, minterms, 3, max_depth=1, queries_per_depth=0)
     readout = SigmoidReadout(LITERALS)
+    queries = asked(minterms)
     return evaluate(readout, [subspaces], subspaces, logits, labels, queries, "probability")
+
+
+def asked(minterms: Tensor) -> Queries:
+    return make_queries(LITERALS, minterms, 3, max_depth=1, queries_per_depth=0)
 
 
 def images(counts: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -96,3 +105,98 @@ def test_where_nothing_is_unseen_nothing_is_said_of_it(
 def test_unseen_queries_with_few_answers_make_no_mean() -> None:
     metrics = judge(ALL[TRAINED], *images([20, 5, 5, 30, 5, 25, 40, 12])).metrics
     assert [name for name in metrics if "unseen" in name] == ["unseen_minterm_accuracy"]
+
+
+# Readouts and scores
+
+
+def fitted(readout: Readout, embeddings: Tensor, labels: Tensor) -> Readout:
+    """Fit a readout to every second image and calibrate it on the others."""
+    readout.update(embeddings[::2], labels[::2])
+    readout.fit()
+    readout.calibrate(embeddings[1::2], labels[1::2])
+    return readout
+
+
+def readouts_of(embeddings: Tensor, labels: Tensor) -> dict[str, Readout]:
+    made: list[Readout] = [
+        SigmoidReadout(LITERALS),
+        MintermSubspaces(ALL, 3),
+        DiscriminantReadout(ALL, 3, "additive", None),
+        LiteralDiscriminants(LITERALS, 3, None),
+    ]
+    return {readout.name: fitted(readout, embeddings, labels) for readout in made}
+
+
+def mean_precision(scores: Tensor, labels: Tensor, negated: bool) -> float:
+    """mAP of conjunctions with ten answers or more, with or without a negation."""
+    precisions = []
+    for query, score in zip(asked(ALL).propositions, scores.T, strict=True):
+        answers = [is_true(query, row) for row in labels.tolist()]
+        if ("~" in query.text) == negated and sum(answers) >= 10:
+            precisions.append(average_precision_score(answers, score.numpy()))
+    return float(np.mean(precisions))
+
+
+def is_true(conjunction: Proposition, row: list[bool]) -> bool:
+    parts = conjunction.text.split(" & ")
+    return all(row[LITERALS.index(part.lstrip("~"))] != part.startswith("~") for part in parts)
+
+
+@pytest.mark.parametrize("name", ["subspaces", "discriminant", "literal_discriminants"])
+def test_a_readout_beside_is_measured_by_its_first_score(name: str) -> None:
+    labels, embeddings = images([20, 14, 13, 30, 11, 25, 40, 12])
+    readouts = readouts_of(embeddings, labels)
+    beside = readouts[name]
+    metrics = evaluate(
+        readouts["sigmoid"], [beside], None, embeddings, labels, asked(ALL), "calibrated"
+    ).metrics
+    kind = "sum" if name == "subspaces" else "calibrated"
+    scores = beside.score(embeddings, asked(ALL).propositions, kind)
+    for group in ("positive", "negated"):
+        expected = mean_precision(scores, labels, group == "negated")
+        assert metrics[f"{name}/map_{group}"] == pytest.approx(expected)
+    calibrated = kind == "calibrated"
+    right = (beside.predict(embeddings, calibrated) == labels).all(dim=1).double()
+    assert metrics[f"{name}/minterm_accuracy"] == pytest.approx(float(right.mean()))
+    literals = beside.literal_probabilities(embeddings, calibrated).numpy()
+    auprc = average_precision_score(labels.numpy(), literals, average="macro")
+    assert metrics[f"{name}/literal_auprc"] == pytest.approx(auprc)
+    # The same readout by itself says the same.
+    alone = evaluate(beside, [], None, embeddings, labels, asked(ALL), kind).metrics
+    found = {key: value for key, value in metrics.items() if key.startswith(f"{name}/")}
+    of_retrieval = {key for key in alone if key.startswith("retrieval/")}
+    assert found == {
+        f"{name}/{key.removeprefix('retrieval/')}": alone[key]
+        for key in (*of_retrieval, "minterm_accuracy", "literal_auprc")
+    }
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "subspaces", "discriminant"])
+def test_every_score_of_the_readout_is_measured(name: str) -> None:
+    labels, embeddings = images([20, 14, 13, 30, 11, 25, 40, 12])
+    readout = readouts_of(embeddings, labels)[name]
+    for first in readout.score_kinds:
+        metrics = evaluate(readout, [], None, embeddings, labels, asked(ALL), first).metrics
+        for kind in readout.score_kinds:
+            source = "retrieval" if kind == first else f"retrieval_{kind}"
+            scores = readout.score(embeddings, asked(ALL).propositions, kind)
+            expected = mean_precision(scores, labels, negated=True)
+            assert metrics[f"{source}/map_negated"] == pytest.approx(expected)
+        assert not [key for key in metrics if key.partition("/")[0] in names.BESIDE]
+
+
+def test_predictions_are_calibrated_where_the_score_is() -> None:
+    labels, embeddings = images([20, 14, 13, 30, 11, 25, 40, 12])
+    readout = SigmoidReadout(LITERALS)
+    readout.calibrate(embeddings + 1, labels)
+    plain, calibrated = (
+        evaluate(readout, [], None, embeddings + 1, labels, asked(ALL), score).metrics
+        for score in ("probability", "calibrated")
+    )
+    right = ((embeddings + 1 > 0) == labels).all(dim=1).double().mean()
+    assert plain["minterm_accuracy"] == pytest.approx(float(right))
+    assert plain["minterm_accuracy"] < calibrated["minterm_accuracy"] - 0.05
+    for metrics in (plain, calibrated):
+        expected = calibrated["minterm_accuracy"]
+        assert metrics["calibrated_minterm_accuracy"] == expected

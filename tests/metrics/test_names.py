@@ -3,16 +3,20 @@
 from conftest import Run
 
 from src.metrics import names
+from src.readouts.discriminant import DiscriminantReadout
+from src.readouts.literal_discriminants import LiteralDiscriminants
+from src.readouts.subspaces import MintermSubspaces
 
 
 def test_a_run_logs_what_is_named(trained_run: Run) -> None:
-    elsewhere = (f"test/{names.SUBSPACES}/", f"test/{names.PROBE}/")  # of other runs
+    others = ("subspaces", "literal_discriminants", names.PROBE)  # of other runs
+    elsewhere = tuple(f"test/{name}/" for name in others)
     expected = {
         key
         for key in names.main_columns("test")
         if not key.startswith(elsewhere) and "seen" not in key  # its training has all minterms
     }
-    assert len(expected) == 13
+    assert len(expected) == 17
     assert not [key for key in trained_run.metrics if "seen" in key]
     assert expected <= trained_run.metrics.keys()
     assert {key.replace("test", "val", 1) for key in expected} <= trained_run.metrics.keys()
@@ -45,3 +49,26 @@ def test_groups_of_queries_are_those_of_any_run() -> None:
         ("depth_2", "depth 2"),
         ("depth_10", "depth 10"),
     ]
+
+
+def test_readouts_beside_have_their_own_names_and_headings(bce_run: Run) -> None:
+    readouts = (MintermSubspaces, DiscriminantReadout, LiteralDiscriminants)
+    assert [readout.name for readout in readouts] == list(names.BESIDE)
+    headings = names.main_columns("test")
+    assert len(set(headings.values())) == len(headings)
+    assert headings["test/discriminant/map_negated"] == "mAP negated by discriminants"
+    assert headings["test/subspaces/minterm_accuracy"] == "accuracy by subspaces"
+    measures = (names.MAP, names.PRECISION, names.QUERIES, names.SKIPPED)
+    groups = ("", *names.query_groups(bce_run.metrics, "test"))
+    for stage in ("val", "test"):
+        for readout in ("subspaces", "discriminant"):
+            prefix = f"{stage}/{readout}/"
+            found = {key for key in bce_run.metrics if key.startswith(prefix)}
+            assert found == {
+                f"{prefix}{name}" for name in ("minterm_accuracy", "literal_auprc")
+            } | {
+                f"{stage}/{names.retrieval_name(measure, group, readout)}"
+                for measure in measures
+                for group in groups
+            }
+        assert not [key for key in bce_run.metrics if key.startswith(f"{stage}/literal_disc")]

@@ -18,6 +18,7 @@ def build(label_coding: str, embedding_dim: int = 8) -> SubspaceModule:
         encoder=ConvNet(Digits.image_shape, embedding_dim, radius=None, batch_norm=False),
         loss=NuclearNormLoss(0.99, 0.05),
         readout=subspaces,
+        beside=[],
         subspaces=subspaces,
         minterms=MINTERMS,
         optimizer=None,

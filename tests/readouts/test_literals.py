@@ -1,9 +1,7 @@
 from itertools import product
 
-import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from src.readouts.minterms import MintermReadout
@@ -36,38 +34,6 @@ def test_top_minterms_are_all_of_few() -> None:
     values, minterms = SigmoidReadout(LITERALS).top_minterms(random_logits(1)[0], 100)
     assert len(minterms.unique(dim=0)) == len(values) == 8
     assert float(values.sum()) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("true_temperature", [0.4, 1.0, 3.0])
-def test_the_temperature_makes_the_minterms_of_held_out_images_most_likely(
-    true_temperature: float,
-) -> None:
-    logits = random_logits(4000)
-    drawn = torch.rand(logits.shape, generator=torch.Generator().manual_seed(1))
-    labels = drawn < (logits / true_temperature).sigmoid()
-    readout = SigmoidReadout(LITERALS)
-    readout.calibrate(logits, labels)
-
-    def unlikely(log_temperature: float) -> float:
-        p = 1 / (1 + np.exp(-logits.numpy() / np.exp(log_temperature)))
-        return -np.log(np.where(labels.numpy(), p, 1 - p)).sum()
-
-    best = minimize_scalar(unlikely, bounds=(-3, 3), method="bounded", options={"xatol": 1e-9})
-    assert float(readout.temperature) == pytest.approx(np.exp(best.x), rel=1e-5)
-    assert float(readout.temperature) == pytest.approx(true_temperature, rel=0.1)
-    queries = [Proposition("a & ~b", LITERALS)]
-    p = (logits / readout.temperature).sigmoid()
-    expected = (p[:, 0] * (1 - p[:, 1]))[:, None]
-    torch.testing.assert_close(readout.score(logits, queries, "calibrated"), expected)
-
-
-def test_literals_held_certain_are_calibrated_too() -> None:
-    logits = torch.tensor([[torch.inf, -torch.inf]] * 100).double()
-    labels = torch.tensor([[True, False]] * 99 + [[False, False]])
-    readout = SigmoidReadout(("a", "b"))
-    readout.calibrate(logits, labels)
-    assert torch.isfinite(readout.temperature)
-    assert readout.temperature > 1
 
 
 def test_only_contradictions_cannot_hold() -> None:

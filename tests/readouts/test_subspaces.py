@@ -312,7 +312,7 @@ def test_state_dict_brings_a_fresh_module_to_the_same_answers() -> None:
         "counts",
         "directions",
         "temperature",
-        "frequency_weight",
+        "literal_biases",
     }
     masks = all_masks(8)
     assert torch.equal(fresh.predict(embeddings), subspaces.predict(embeddings))
