@@ -80,7 +80,7 @@ class LiteralDiscriminants(LiteralReadout):
         mean, present = products[0] / number, products[1:] / having.clamp(min=1).unsqueeze(1)
         absent = (products[0] - products[1:]) / lacking.clamp(min=1).unsqueeze(1)
         k = having * lacking / number**2
-        difference = (present - absent) * (k > 0).unsqueeze(1)
+        difference = present - absent
         total = scatter / number - mean.outer(mean)
         self.weights.copy_(self._weigh(total, difference, k, number))
         middle = (present + absent) / 2
