@@ -18,7 +18,6 @@ beside the encoder. Moments are of the batch that all processes hold together, a
 References:
     [0] Moreira et al., Learning Visual-Semantic Subspace Representations, AISTATS 2025,
         https://arxiv.org/abs/2405.16213
-    [1] Fisher, The Use of Multiple Measurements in Taxonomic Problems, Annals of Eugenics, 1936
 """
 
 import torch
@@ -26,7 +25,10 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from src.losses.batch import check_positive, in_float64, whole_batch
+from src.losses.discriminants import solve_discriminants
 from src.losses.nuclear import NuclearNormLoss
+
+CERTAIN = 30.0  # the logit of a label that all images so far had
 
 
 class NuclearDiscriminantLoss(NuclearNormLoss):
@@ -89,8 +91,7 @@ class NuclearDiscriminantLoss(NuclearNormLoss):
             self._update(vectors.detach(), labels)
         if self.batches < 1 / (1 - self.averaging):
             return norms
-        weights, biases = solve_discriminants(self.moment, labels.shape[1], self.shrinkage)
-        logits = vectors @ weights.T + biases
+        logits = self._logits(vectors, labels.shape[1])
         misfit = binary_cross_entropy_with_logits(logits, labels, reduction="sum")
         self.other_terms = self.gamma * misfit.detach()
         return norms + (self.gamma * misfit).to(norms.dtype)
@@ -100,44 +101,12 @@ class NuclearDiscriminantLoss(NuclearNormLoss):
         self.moment.lerp_(stacked.T @ stacked / len(stacked), 1 - self.averaging)
         self.batches += 1
 
+    def _logits(self, vectors: Tensor, num_labels: int) -> Tensor:
+        upper, lower = self.moment.tensor_split([1 + num_labels])
+        squares, products = upper.tensor_split([1 + num_labels], dim=1)
+        scatter = lower[:, 1 + num_labels :]
+        weights, biases = solve_discriminants(squares, products, scatter, self.shrinkage)
+        return vectors @ weights.T + biases.clamp(-CERTAIN, CERTAIN)
+
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, gamma={self.gamma}"
-
-
-def solve_discriminants(moment: Tensor, num_labels: int, shrinkage: float) -> tuple[Tensor, Tensor]:
-    """Linear discriminants of images with each label against those without, in closed form, [1].
-
-    With p the share of images that have the label, mu_1 and mu_0 the means of those with it and of
-    those without, W their common covariance, shrunk to (1 - s) W + s tr(W) / D I,
-
-        w = W^(-1) (mu_1 - mu_0),    b = log p / (1 - p) - w . (mu_1 + mu_0) / 2
-
-    A label that all images have, or none, tells nothing apart: w and b are 0.
-
-    Args:
-        moment: (1 + C + D, 1 + C + D), float64, a positive multiple of sum_i z_i z_i^T with
-            z_i = [1; y_i; x_i].
-        num_labels: C.
-        shrinkage: s.
-
-    Returns:
-        w of each label, (C, D), and b, (C,).
-    """
-    moment = moment / moment[0, 0]
-    start = 1 + num_labels
-    mean, second = moment[0, start:], moment[start:, start:]
-    share = moment[0, 1:start]
-    variance = share * (1 - share)
-    known = variance > 0
-    variance = torch.where(known, variance, 1)
-    # The covariance of a label with embeddings is p (1 - p) (mu_1 - mu_0).
-    differences = (moment[1:start, start:] - share.outer(mean)) / variance[:, None]
-    middles = mean + (0.5 - share)[:, None] * differences  # (mu_1 + mu_0) / 2
-    between = variance[:, None, None] * differences[:, :, None] * differences[:, None]
-    within = second - mean.outer(mean) - between
-    scale = within.diagonal(dim1=1, dim2=2).mean(dim=1).clamp(min=torch.finfo(within.dtype).tiny)
-    sphere = torch.eye(len(mean)).to(within) * scale[:, None, None]
-    weights = torch.linalg.solve(torch.lerp(within, sphere, shrinkage), differences)
-    weights = torch.where(known[:, None], weights, 0)
-    log_odds = torch.logit(torch.where(known, share, 0.5))
-    return weights, log_odds - (weights * middles).sum(dim=1)

@@ -24,8 +24,9 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn.functional import one_hot
 
+from src.losses.discriminants import oracle_shrinkage
 from src.readouts.minterms import MintermReadout
-from src.readouts.moments import Moments, check_shrinkage, oracle_shrinkage, with_constant
+from src.readouts.moments import Moments, check_shrinkage, with_constant
 from src.subspaces.minterms import MAX_MINTERMS, all_minterms, find_minterms
 
 Means = Literal["additive", "free"]

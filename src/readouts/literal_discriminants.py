@@ -1,36 +1,19 @@
-"""Linear discriminants of literals, in closed form from moments.
-
-For each literal, embeddings of the n_1 images that have it and of the n_0 that have not are taken
-for Gaussian with one covariance W, and
-
-    log p(c | x) / p(~c | x) = w^T (x - (mu_0 + mu_1) / 2) + log n_1 / n_0
-    w = ((1 - s) W + s tr(W) / D I)^(-1) d,      d = mu_1 - mu_0          (s: shrinkage)
-
-is linear discriminant analysis [0] of two classes. All literals share one eigendecomposition, that
-of the covariance T of all N images, since W is T less a matrix of rank one,
-
-    W = T - k d d^T,      k = n_0 n_1 / N^2
-
-so that with A = (1 - s) T + s tr(W) / D I, by Sherman and Morrison,
-
-    w = A^(-1) d / (1 - (1 - s) k d^T A^(-1) d)
-
-Reference:
-    [0] Fisher, *The Use of Multiple Measurements in Taxonomic Problems*, Annals of Eugenics, 1936
-"""
+"""Linear discriminants of literals, in closed form from moments of the training embeddings."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from src.losses.discriminants import solve_discriminants
 from src.readouts.literals import LiteralReadout
-from src.readouts.moments import Moments, check_shrinkage, oracle_shrinkage, with_constant
+from src.readouts.moments import Moments, check_shrinkage, with_constant
 
 
 class LiteralDiscriminants(LiteralReadout):
-    """A discriminant of two Gaussians for each literal, solved from moments of the training
-    embeddings. Time and memory do not depend on the number of minterms.
+    """A discriminant of two Gaussians for each literal, by `solve_discriminants`.
+
+    Time and memory do not depend on the number of minterms.
 
     Args:
         literals: (C,), names.
@@ -74,43 +57,10 @@ class LiteralDiscriminants(LiteralReadout):
 
         A literal that all training images have, or none, is certain.
         """
-        squares, products, scatter = self._moments.reduce()
-        number, having = squares[0, 0], squares[0, 1:]
-        lacking = number - having
-        mean, present = products[0] / number, products[1:] / having.clamp(min=1).unsqueeze(1)
-        absent = (products[0] - products[1:]) / lacking.clamp(min=1).unsqueeze(1)
-        k = having * lacking / number**2
-        difference = present - absent
-        total = scatter / number - mean.outer(mean)
-        self.weights.copy_(self._weigh(total, difference, k, number))
-        middle = (present + absent) / 2
-        odds = having.log() - lacking.log()
-        self.biases.copy_(odds - (self.weights * middle).sum(dim=1))
+        weights, biases = solve_discriminants(*self._moments.reduce(), self.shrinkage)
+        self.weights.copy_(weights)
+        self.biases.copy_(biases)
         self.reset()
 
     def literal_logits(self, embeddings: Tensor) -> Tensor:
         return embeddings.double() @ self.weights.T + self.biases
-
-    def _weigh(self, total: Tensor, difference: Tensor, k: Tensor, number: Tensor) -> Tensor:
-        """The weights w of literals, (C, D), of T (D, D), their d (C, D) and k (C,)."""
-        dim = len(total)
-        eigenvalues, eigenvectors = torch.linalg.eigh((total + total.T) / 2)
-        eigenvalues = eigenvalues.clamp(min=0)
-        # All that follows is in coordinates along the eigenvectors.
-        d = difference @ eigenvectors
-        length = k * d.square().sum(dim=1)  # of k d d^T
-        scale = ((eigenvalues.sum() - length) / dim).clamp(min=0)  # tr(W) / D
-        shrinkage: Tensor | float | None = self.shrinkage
-        if shrinkage is None:
-            cross = k * (d.square() @ eigenvalues)
-            mean_square = (eigenvalues.square().sum() - 2 * cross + length.square()) / dim**2
-            shrinkage = oracle_shrinkage(scale, mean_square, dim, int(number))
-        least = torch.finfo(total.dtype).eps * dim
-        # Where images of each kind are one point, W is rounding, and T says all.
-        shrinkage = torch.where(scale > least * eigenvalues[-1], shrinkage, 0.0)
-        kept = 1 - shrinkage
-        spread = kept.unsqueeze(1) * eigenvalues + (shrinkage * scale).unsqueeze(1)  # of A
-        spread = torch.where(spread > least * eigenvalues[-1], spread, torch.inf)
-        solved = d / spread
-        left = (1 - kept * k * (d * solved).sum(dim=1)).clamp(min=least)
-        return (solved / left.unsqueeze(1)) @ eigenvectors.T

@@ -48,31 +48,6 @@ def with_constant(labels: Tensor) -> Tensor:
     return torch.cat([values.new_ones(len(values), 1), values], dim=1)
 
 
-def oracle_shrinkage(mean: Tensor, mean_square: Tensor, dim: int, number: int) -> Tensor:
-    """The oracle approximating shrinkage [0] of covariances (D, D) of so many samples.
-
-    With m the mean eigenvalue and q the mean square of the entries,
-
-        s = min(1, (q + m^2) / ((number + 1) (q - m^2 / D)))
-
-    Args:
-        mean: m of each covariance, any shape.
-        mean_square: q of each.
-        dim: D.
-        number: Number of samples.
-
-    Returns:
-        The shrinkage s of each.
-
-    References:
-        [0] Chen, Wiesel, Eldar, Hero, *Shrinkage Algorithms for MMSE Covariance Estimation*, IEEE
-        Transactions on Signal Processing, 2010, https://arxiv.org/abs/0907.4698
-    """
-    squared = mean.square()
-    excess = (number + 1) * (mean_square - squared / dim)
-    return torch.where(excess > 0, (mean_square + squared) / excess, 1.0).clamp(max=1)
-
-
 def check_shrinkage(shrinkage: float | None) -> None:
     """Raise ValueError unless a shrinkage is between 0 and 1, or None."""
     if shrinkage is not None and not 0 <= shrinkage <= 1:

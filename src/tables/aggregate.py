@@ -26,6 +26,7 @@ Results = Sequence[Mapping[str, Any]]  # the content of metrics.json, of each ru
 Setting = tuple[str, ...]  # overrides that tell runs apart, but for their seeds
 
 RESULTS = "metrics.json"  # a run that has it is finished
+SPLITS = {"test": "test", "val": "validation"}
 
 
 class Job(NamedTuple):
@@ -113,7 +114,12 @@ def measurements(runs: Results, key: str) -> list[float]:
 
 def groups_asked(runs: Results) -> dict[str, str]:
     """The `query_groups` of runs together."""
-    return query_groups({key for run in runs for key in run}, "test")
+    return query_groups({key for run in runs for key in run}, stage_of(runs))
+
+
+def stage_of(runs: Results) -> str:
+    """`test`, or `val` where runs were validated alone."""
+    return "test" if any(key.startswith("test/") for run in runs for key in run) else "val"
 
 
 def describe_runs(runs: Results, shared: str) -> str:
@@ -132,13 +138,14 @@ def describe_runs(runs: Results, shared: str) -> str:
         "seeds": {run["run/seed"] for run in runs},
         "epochs": {run["run/epochs"] for run in runs},
     }
+    stage = stage_of(runs)
     parts = [f"{name} {', '.join(map(str, sorted(values)))}" for name, values in described.items()]
     queries = [
         f"{data} {_count_queries([run for run in runs if run['run/data'] == data])}"
         for data in sorted({run["run/data"] for run in runs})
     ]
     sentences = [
-        f"Mean ± standard deviation over n seeds on the test split; {'; '.join(parts)}.",
+        f"Mean ± standard deviation over n seeds on the {SPLITS[stage]} split; {'; '.join(parts)}.",
         f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): "
         f"{'; '.join(queries)}.",
         *([f"All with {shared}."] if shared else []),
@@ -153,10 +160,10 @@ def provenance_of(runs: Results) -> dict[str, str]:
 
 def _count_queries(runs: Results) -> str:
     """Count the queries of each group that count, over all runs."""
-    counts = []
+    counts, stage = [], stage_of(runs)
     for group, name in groups_asked(runs).items():
         asked, skipped = (
-            sorted({int(run.get(f"test/{retrieval_name(measure, group)}") or 0) for run in runs})
+            sorted({int(run.get(f"{stage}/{retrieval_name(measure, group)}") or 0) for run in runs})
             for measure in (QUERIES, SKIPPED)
         )
         counts.append(f"{name} {_span(asked)} ({_span(skipped)})")

@@ -25,8 +25,8 @@ def judge(minterms: Tensor, labels: Tensor, logits: Tensor) -> Evaluation:
     subspaces.update(minterms.float() + 0.1, minterms)
     subspaces.fit()
     queries = make_queries(LITERALS, minterms, 3, max_depth=1, queries_per_depth=0)
-    readout = SigmoidReadout(minterms)
-    return evaluate(readout, subspaces, logits, labels, queries, "probability", every_score=True)
+    readout = SigmoidReadout(LITERALS)
+    return evaluate(readout, [subspaces], subspaces, logits, labels, queries, "probability")
 
 
 def images(counts: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -9,9 +9,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 from torch import distributed as dist
 
+from src.losses.discriminants import oracle_shrinkage
 from src.readouts.discriminant import DiscriminantReadout, Means
 from src.readouts.literal_discriminants import LiteralDiscriminants
-from src.readouts.moments import oracle_shrinkage
 from src.readouts.readout import Readout
 from src.subspaces.minterms import all_minterms, distinct_minterms, find_minterms
 
