@@ -24,3 +24,11 @@ def test_all_minterms_are_in_lexicographic_order() -> None:
     assert all_minterms(0).shape == (1, 0)
     assert torch.equal(all_minterms(6), distinct_minterms(all_minterms(6).flip(0)))
     assert len(all_minterms(6)) == 64
+
+
+@pytest.mark.parametrize("literal", [0, 20, 39])
+def test_a_row_that_differs_in_one_literal_is_not_found(literal: int) -> None:
+    table = torch.zeros(1, 40).bool()
+    row = table.clone()
+    row[0, literal] = True
+    assert find_minterms(torch.cat([row, table]), table).tolist() == [-1, 0]
