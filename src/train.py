@@ -9,6 +9,7 @@ from rich.console import Console
 
 from src.config.command import command
 from src.config.instantiate import check_keys, check_value, instantiate
+from src.runs import naming  # noqa: F401  whose resolver goes to workers of a launcher from here
 
 
 class Keys(TypedDict):

@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,8 @@ from torch import Tensor
 from src.losses.nuclear import gram_matrix
 from src.metrics.spectral import compare_spectrum
 from src.runs.load import load_checkpoint
+
+ROOT = Path(__file__).parent.parent
 
 ROOT = Path(__file__).parent.parent
 FAST = ("debug=fast", "logger=none", UNDRAWN)
@@ -296,6 +300,14 @@ def test_faces_take_the_place_of_celeba_on_request(tmp_path: Path) -> None:
     )
     assert run.config.name == "faces_subspace"
     assert (run.folder / "report" / "retrieval.png").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_launcher_trains_one_run_after_the_other(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src.train", "-m", "hydra/launcher=joblib", "seed=1,2"]
+    command += ["hydra.launcher.n_jobs=1", f"hydra.sweep.dir={tmp_path}", "debug=fast"]
+    subprocess.run([*command, "logger.offline=true", UNDRAWN], cwd=ROOT, check=True)
+    assert len(list(tmp_path.glob("*/metrics.json"))) == 2
 
 
 def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
