@@ -106,13 +106,15 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
     metrics = dict(trainer.callback_metrics)
     trainer.test(module, data, verbose=False)
     metrics |= trainer.callback_metrics
+    assert module.test_results is not None
+    embeddings = module.test_results[0].embeddings
     return {
         "losses": torch.stack(steps.losses),
         "gradients": steps.gradients,
         "state": {key: value.clone() for key, value in module.state_dict().items()},
         "metrics": {key: value.double() for key, value in metrics.items()},
         "probabilities": [
-            readout.literal_probabilities(module.test_results[0].embeddings, calibrated=True)
+            readout.literal_probabilities(embeddings, calibrated=True)
             for readout in (module.readout, *module.beside)
         ],
     }
