@@ -193,7 +193,7 @@ ask("nuclear norm", QUERIES)
 #
 # **Look at** two images: one that the network is sure about, and the test image about which it is
 # least sure. Light bars are probabilities as defined, dark ones *calibrated* on the validation
-# split, by a temperature and a weight of how frequent minterms are.
+# split, by a temperature and a bias of each literal.
 
 # %%
 raw = ours.subspaces.minterm_probabilities(test.embeddings)

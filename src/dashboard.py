@@ -63,6 +63,7 @@ def sections() -> list[workspaces.Section]:
             _bars("Accuracy", *_of("test", names.MINTERM_ACCURACY, names.LITERAL_AUPRC)),
             _bars("mAP by kind of query", *_retrieval("test", names.MAP, *CONJUNCTIONS, *DEPTHS)),
             _bars("P@10", *_retrieval("test", names.PRECISION, *CONJUNCTIONS)),
+            _bars("By discriminants of the embeddings", *_by_discriminants("test")),
             _media("Retrieved images", "retrieval"),
             panels.WeavePanelSummaryTable(table_name=f"test/{names.RETRIEVAL_TABLE}"),
         ],
@@ -99,6 +100,7 @@ def sections() -> list[workspaces.Section]:
             _lines("mAP by depth", *_retrieval("val", names.MAP, *DEPTHS)),
             _lines("P@10, positive queries", *_retrieval("val", names.PRECISION, names.POSITIVE)),
             _lines("P@10, negated queries", *_retrieval("val", names.PRECISION, names.NEGATED)),
+            _lines("By discriminants of the embeddings", *_by_discriminants("val")),
         ],
         "Calibration": [
             *(
@@ -124,6 +126,15 @@ def _of(stage: str, *metrics: str) -> list[str]:
 
 def _retrieval(stage: str, measure: str, *groups: str) -> list[str]:
     return _of(stage, *(names.retrieval_name(measure, group) for group in groups))
+
+
+def _by_discriminants(stage: str) -> list[str]:
+    measures = (names.MINTERM_ACCURACY, names.LITERAL_AUPRC)
+    return _of(
+        stage,
+        *(names.beside_name(measure, names.DISCRIMINANT) for measure in measures),
+        *(names.retrieval_name(names.MAP, group, names.DISCRIMINANT) for group in CONJUNCTIONS),
+    )
 
 
 def _lines(title: str, *metrics: str) -> panels.LinePlot:

@@ -23,18 +23,19 @@ from src.runs.compose import build_data, build_module, build_trainer
 WORLD_SIZES = (1, 2, 4)
 SETTINGS = {
     "nuclear": ["method=nuclear"],
-    "literals": ["module.label_coding=literals"],
-    "discriminant": ["readout=discriminant", "module.label_coding=complements"],
-    "literal_discriminants": ["readout=literal_discriminants"],
-    "minterm_batches": ["loader.minterms_per_batch=5", "loader.batch_size=100"],
+    "literals": ["method=nuclear", "module.label_coding=literals"],
+    "discriminant": ["method=nuclear", "readout=discriminant", "module.label_coding=complements"],
+    "literal_discriminants": ["method=nuclear", "readout=literal_discriminants"],
+    "nuclear_discriminant": ["method=nuclear_discriminant", "loss.averaging=0.5"],  # from step 2
+    "minterm_batches": ["method=nuclear", "loader.minterms_per_batch=5", "loader.batch_size=100"],
     "nuclear_kernel": ["method=nuclear_kernel"],
     "ole": ["method=ole"],
     "mcr2": ["method=mcr2"],
     "supcon": ["method=supcon"],
-    "batch_norm": ["encoder.radius=1", "encoder.batch_norm=true"],
+    "batch_norm": ["method=nuclear", "encoder.radius=1", "encoder.batch_norm=true"],
     "simclr": ["module=two_views", "loss=simclr", "module.relation=labels"],
     "vicreg": ["module=two_views", "loss=vicreg", "module.relation=labels"],
-    "per_process": [],  # the norms of each process by itself, which is wrong
+    "per_process": ["method=nuclear"],  # the norms of each process by itself, which is wrong
 }
 STEPS = 4
 Results = dict[str, dict[str, Any]]
@@ -106,11 +107,17 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
     metrics = dict(trainer.callback_metrics)
     trainer.test(module, data, verbose=False)
     metrics |= trainer.callback_metrics
+    assert module.test_results is not None
+    embeddings = module.test_results[0].embeddings
     return {
         "losses": torch.stack(steps.losses),
         "gradients": steps.gradients,
         "state": {key: value.clone() for key, value in module.state_dict().items()},
         "metrics": {key: value.double() for key, value in metrics.items()},
+        "probabilities": [
+            readout.literal_probabilities(embeddings, calibrated=True)
+            for readout in (module.readout, *module.beside)
+        ],
     }
 
 
@@ -162,7 +169,11 @@ def test_steps_and_results_are_those_of_one_process(
             scale = max(float(gradient.norm()) for gradient in gradients)
             for mine, wanted in zip(found["gradients"][step], gradients, strict=True):
                 torch.testing.assert_close(mine, wanted, rtol=1e-6, atol=1e-7 * scale)
+        for mine, wanted in zip(found["probabilities"], expected["probabilities"], strict=True):
+            close(mine, wanted)
         for key, wanted in expected["state"].items():
+            if key.startswith("_beside"):  # what they say is compared above
+                continue
             mine = found["state"][key]
             if key.endswith("directions"):  # whose signs mean nothing
                 mine, wanted = mine.abs(), wanted.abs()

@@ -30,6 +30,16 @@ def test_same_numbers_as_at_the_end_of_training(
     assert (tmp_path / "out" / "report" / "retrieval.png").exists()
 
 
+def test_readouts_beside_are_in_the_checkpoint(bce_run: Run, tmp_path: Path) -> None:
+    checkpoint = f"ckpt_path={bce_run.checkpoint}"
+    assert run_command("evaluate", checkpoint, f"hydra.run.dir={tmp_path}") == (0, "")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    tested = {key: value for key, value in bce_run.metrics.items() if key.startswith("test/")}
+    assert {key: metrics[key] for key in tested} == tested
+    assert tested["test/subspaces/map_negated"] > 0.8
+    assert tested["test/discriminant/map_negated"] > 0.8
+
+
 def test_two_processes_give_the_numbers_of_one(trained_run: Run, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "src.evaluate", f"ckpt_path={trained_run.checkpoint}"]
     command += ["trainer.devices=2", "trainer.strategy=ddp", f"hydra.run.dir={tmp_path / 'out'}"]

@@ -154,6 +154,19 @@ def test_signal_saves_in_mid_epoch_and_the_run_goes_on_exactly(
     assert rows == history(brief_run.folder)[1]
 
 
+def test_moments_that_a_loss_averages_go_on_exactly(tmp_path: Path) -> None:
+    settings = ["loss=nuclear_discriminant", "logger=none", *BRIEF, UNDRAWN]
+    whole, run = train(tmp_path / "whole", *settings), tmp_path / "run"
+    middle = send(signal.SIGTERM, 2 * STEPS + 5)  # after the likelihood has set in
+    stopped = run_command("train", f"hydra.run.dir={run}", *settings, *middle)
+    resumed = train(run, *go_on(stopped.message))
+    assert_same_weights(whole.checkpoint, resumed.checkpoint)
+    assert_same_metrics(whole, resumed)
+    state = torch.load(resumed.checkpoint, weights_only=True)["state_dict"]
+    assert state["loss.batches"] == 4 * STEPS
+    assert state["loss.moment"].any()
+
+
 def test_second_ctrl_c_does_not_wait_and_the_run_goes_on_from_the_last_epoch(
     brief_run: Run, tmp_path: Path
 ) -> None:

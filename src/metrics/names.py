@@ -17,9 +17,10 @@ LITERAL_AUPRC = "literal_auprc"
 
 RETRIEVAL = "retrieval"
 # Readouts that answer beside that of a run, with what headings call them
+DISCRIMINANT = "discriminant"
 BESIDE = {
     "subspaces": "subspaces",
-    "discriminant": "discriminants",
+    DISCRIMINANT: "discriminants",
     "literal_discriminants": "literal discriminants",
 }
 MAP, PRECISION = "map", "precision_at_10"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+SORTED = 65536  # scores sorted at a time, which a cache holds
 CHUNK = 32768  # embeddings scored at a time: bounds the memory of a ranking
 # The k of precision@k, and the fewest positives of a query that counts: with less it cannot reach 1
 TOP_K = 10
@@ -41,22 +42,26 @@ def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
     relevant = np.ascontiguousarray(relevance.bool().cpu().numpy().T)
     num_threads = torch.get_num_threads()
     # A few queries a task: starting one takes about as long as sorting one.
-    parts = np.array_split(np.arange(len(values)), 4 * num_threads)
+    number = max(4 * num_threads, values.size // SORTED)
+    parts = (np.array_split(rows, number) for rows in (values, relevant))
     with ThreadPoolExecutor(num_threads) as threads:
-        results = threads.map(
-            lambda part: [_average_precision(values[row], relevant[row]) for row in part], parts
-        )
+        results = threads.map(_average_precisions, *parts)
         precisions = [precision for result in results for precision in result]
     return torch.tensor(precisions, dtype=torch.float64, device=scores.device)
 
 
-def _average_precision(scores: np.ndarray, relevant: np.ndarray) -> float:
-    """AP of one query: scores (N,), float64, and relevance (N,), bool."""
+def _average_precisions(scores: np.ndarray, relevant: np.ndarray) -> list[float]:
+    """AP of q queries: scores (q, N), float64, and relevance (q, N), bool."""
     ordered = (scores + 0.0).view(np.int64)  # + 0.0 makes one zero of two
     ordered ^= (ordered >> 63) & np.int64(2**63 - 1)  # integers in the order of the scores
     ordered &= ~np.int64(1)
     ordered |= relevant
-    ordered.sort()
+    ordered.sort(axis=1)
+    return [_average_precision(row) for row in ordered]
+
+
+def _average_precision(ordered: np.ndarray) -> float:
+    """AP of ascending integers (N,), the scores, whose last bit is the relevance."""
     found = ordered[(ordered & 1).astype(bool)]
     if not len(found):
         return float("nan")

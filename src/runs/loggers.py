@@ -9,6 +9,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from src.metrics.names import (
     BATCH,
+    BESIDE,
     CALIBRATION,
     LITERAL_AUPRC,
     MAP,
@@ -19,9 +20,11 @@ from src.metrics.names import (
 )
 
 EVERY_EPOCH = re.compile(rf"val/|train/({SPECTRAL}|{BATCH})/")
+BY_OTHERS = f"({'|'.join(BESIDE)})"
 BEST = {
     "max": re.compile(
-        rf"val/({MINTERM_ACCURACY}|{LITERAL_AUPRC}|{RETRIEVAL}/({MAP}|{PRECISION})(_\w+)?)$"
+        rf"val/(({BY_OTHERS}/)?({MINTERM_ACCURACY}|{LITERAL_AUPRC})"
+        rf"|({RETRIEVAL}(_\w+)?|{BY_OTHERS})/({MAP}|{PRECISION})(_\w+)?)$"
     ),
     "min": re.compile(rf"(train|val)/(\w+/)?(loss|\w+_gap)$|val/{CALIBRATION}/"),
 }

@@ -64,9 +64,8 @@ def test_readouts_beside_have_their_own_names_and_headings(bce_run: Run) -> None
         for readout in ("subspaces", "discriminant"):
             prefix = f"{stage}/{readout}/"
             found = {key for key in bce_run.metrics if key.startswith(prefix)}
-            assert found == {
-                f"{prefix}{name}" for name in ("minterm_accuracy", "literal_auprc")
-            } | {
+            of_labels = {f"{prefix}{name}" for name in ("minterm_accuracy", "literal_auprc")}
+            assert found == of_labels | {
                 f"{stage}/{names.retrieval_name(measure, group, readout)}"
                 for measure in measures
                 for group in groups

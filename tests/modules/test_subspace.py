@@ -7,6 +7,8 @@ from src.data.normalize import Normalize
 from src.encoders.convnet import ConvNet
 from src.losses.nuclear import NuclearNormLoss
 from src.modules.subspace import SubspaceModule
+from src.readouts.discriminant import DiscriminantReadout
+from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.subspaces import MintermSubspaces
 
 MINTERMS = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
@@ -18,7 +20,10 @@ def build(label_coding: str, embedding_dim: int = 8) -> SubspaceModule:
         encoder=ConvNet(Digits.image_shape, embedding_dim, radius=None, batch_norm=False),
         loss=NuclearNormLoss(0.99, 0.05),
         readout=subspaces,
-        beside=[],
+        beside=[
+            DiscriminantReadout(MINTERMS, embedding_dim, "additive", None),
+            LiteralDiscriminants(["a", "b", "c"], embedding_dim, None),
+        ],
         subspaces=subspaces,
         minterms=MINTERMS,
         optimizer=None,
@@ -53,15 +58,29 @@ def test_embedding_must_hold_all_directions(label_coding: str, needed: int) -> N
 
 def test_state_dict_holds_all_that_a_query_needs() -> None:
     trained, loaded = build("minterms").eval(), build("minterms").eval()
-    assert trained.subspaces is not None
-    assert loaded.subspaces is not None
+    labels = MINTERMS[torch.arange(40) % 4]
     images = torch.randint(
         0, 256, (40, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
+    readouts = [trained.readout, *trained.beside]
     with torch.no_grad():
-        trained.subspaces.update(trained(images), MINTERMS[torch.arange(40) % 4])
-        trained.subspaces.fit()
+        embeddings = trained(images)
+        for readout in readouts:
+            readout.update(embeddings, labels)
+            readout.fit()
+            readout.calibrate(embeddings, labels)
         loaded.load_state_dict(trained.state_dict())
-        masks = trained.subspaces.masks(trained.queries.propositions)
-        expected = trained.subspaces.scores(trained(images), masks, "sum")
-        assert torch.equal(loaded.subspaces.scores(loaded(images), masks, "sum"), expected)
+        again = loaded(images)
+        queries = trained.queries.propositions
+        for readout, same in zip(readouts, [loaded.readout, *loaded.beside], strict=True):
+            assert readout.temperature != 1
+            assert readout.literal_biases.any()
+            for kind in readout.score_kinds:
+                expected = readout.score(embeddings, queries, kind)
+                assert torch.equal(same.score(again, queries, kind), expected)
+    assert [readout.name for readout in readouts] == [
+        "subspaces",
+        "discriminant",
+        "literal_discriminants",
+    ]
+    assert loaded.subspaces is loaded.readout

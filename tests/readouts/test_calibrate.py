@@ -39,8 +39,9 @@ def drawn_literals(logits: Tensor) -> Tensor:
     return torch.rand(logits.shape, generator=generator) < logits.sigmoid()
 
 
-def found(readout: Readout) -> tuple[float, list[float]]:
-    return float(readout.temperature), readout.literal_biases.tolist()
+def found(readout: Readout) -> list[float]:
+    """The temperature and then the biases."""
+    return [float(readout.temperature), *readout.literal_biases.tolist()]
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
@@ -107,10 +108,7 @@ def test_one_literal_is_the_logistic_regression_of_scikit_learn(number: int) -> 
     )
     peer.fit(features, labels[:, 0].numpy())
     slope, bias = peer.coef_[0]
-    assert found(readout) == (
-        pytest.approx(1 / (large * slope), rel=1e-5),
-        pytest.approx([bias], abs=1e-5),
-    )
+    assert found(readout) == pytest.approx([1 / (large * slope), bias], rel=1e-5)
     free = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000)
     free.fit(logits.numpy(), labels[:, 0].numpy())
     assert abs(bias) < abs(free.intercept_[0])  # the prior pulls it in
@@ -135,12 +133,12 @@ def test_a_table_is_at_the_optimum_of_scipy(seed: int, number: int, kept: int) -
     readout = SoftmaxReadout(minterms)
     readout.calibrate(logits, labels)
     best = minimize(unlikely, np.zeros(4), method="L-BFGS-B", bounds=[(-5, 5)] + [(None, None)] * 3)
-    temperature, biases = found(readout)
-    reached = unlikely(np.array([np.log(temperature), *biases]))
+    temperature, *biases = found(readout)
+    at = np.array([np.log(temperature), *biases])
+    reached = unlikely(at)
     assert reached <= best.fun + 1e-9
     if -4.9 < best.x[0] < 4.9:
         nudges = 1e-3 * np.eye(4)
-        at = np.array([np.log(temperature), *biases])
         assert all(unlikely(at + sign * nudge) > reached for nudge in nudges for sign in (-1, 1))
 
 
@@ -178,14 +176,14 @@ def test_readouts_that_are_right_stay_as_they_are() -> None:
     logits, labels = exact_literals()
     literals = SigmoidReadout(("a", "b"))
     literals.calibrate(logits, labels)
-    assert found(literals) == (pytest.approx(1), pytest.approx([0, 0], abs=1e-8))
+    assert found(literals) == pytest.approx([1, 0, 0], abs=1e-8)
 
     shares = torch.tensor([[1, 3, 4], [5, 2, 1], [2, 2, 4]])  # of eight images
     minterms = ALL[[1, 2, 7]]
     table = SoftmaxReadout(minterms)
     index = torch.arange(3).repeat(3).repeat_interleave(shares.flatten())
     table.calibrate(shares.repeat_interleave(8, dim=0).double().log(), minterms[index])
-    assert found(table) == (pytest.approx(1), pytest.approx([0] * 3, abs=1e-8))
+    assert found(table) == pytest.approx([1, 0, 0, 0], abs=1e-8)
 
 
 def test_the_prior_decides_where_no_held_out_image_has_a_literal() -> None:
@@ -197,7 +195,7 @@ def test_the_prior_decides_where_no_held_out_image_has_a_literal() -> None:
     # Of N images none has it, each at even odds: the slope of N log(1 + e^t) + t^2 / 2 is 0
     expected = brentq(lambda t: number * expit(t) + t, -20, 0)
     assert expected > -4
-    assert found(readout) == (pytest.approx(1), pytest.approx([0, 0, expected], abs=1e-7))
+    assert found(readout) == pytest.approx([1, 0, 0, expected], abs=1e-7)
 
 
 @pytest.mark.parametrize("value", [False, True])
@@ -217,17 +215,13 @@ def test_the_order_of_images_decides_on_no_digit() -> None:
     readouts = SoftmaxReadout(ALL), SoftmaxReadout(ALL)
     readouts[0].calibrate(logits, labels)
     readouts[1].calibrate(logits[order], labels[order])
-    temperature, biases = found(readouts[0])
-    assert found(readouts[1]) == (
-        pytest.approx(temperature, rel=1e-8),
-        pytest.approx(biases, abs=1e-8),
-    )
+    assert found(readouts[1]) == pytest.approx(found(readouts[0]), rel=1e-8)
 
 
 def test_calibration_bears_unknown_and_impossible_minterms() -> None:
     readout = SoftmaxReadout(torch.tensor([[0, 0, 1], [1, 0, 0]]))
     readout.calibrate(torch.zeros(2, 2), torch.ones(2, 3))
-    assert found(readout) == (1, [0, 0, 0])
+    assert found(readout) == [1, 0, 0, 0]
     certain = torch.tensor([[0.0, -torch.inf]] * 99 + [[-torch.inf, 0.0]])
     readout.calibrate(certain, torch.tensor([[0, 0, 1]] * 100))
     assert torch.isfinite(readout.temperature)

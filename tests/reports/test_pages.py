@@ -38,6 +38,10 @@ FACTS = {
     "P@10 negated": "test/retrieval/precision_at_10_negated",
     "calibration error": "test/calibration/probability_of_propositions",
     "after calibration": "test/calibration/calibrated_of_propositions",
+    "accuracy by discriminants": "test/discriminant/minterm_accuracy",
+    "literal AUPRC by discriminants": "test/discriminant/literal_auprc",
+    "mAP positive by discriminants": "test/discriminant/map_positive",
+    "mAP negated by discriminants": "test/discriminant/map_negated",
     "largest coherence": "test/spectral/max_coherence",
     "optimality gap": "test/spectral/optimality_gap",
 }

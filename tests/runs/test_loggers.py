@@ -16,7 +16,11 @@ from src.runs.load import load_checkpoint
 from src.runs.loggers import BEST
 from src.runs.naming import name_run
 
-RISING = ("minterm_accuracy", "literal_auprc", "retrieval/map_negated", "retrieval/precision_at_10")
+RISING = (
+    *("minterm_accuracy", "literal_auprc", "retrieval/map_negated", "retrieval/precision_at_10"),
+    *("retrieval_projector/map_positive", "discriminant/map_negated"),
+    *("discriminant/minterm_accuracy", "discriminant/literal_auprc"),
+)
 FALLING = (
     *("train/loss", "train/spectral/loss", "train/spectral/optimality_gap"),
     *("train/batch/optimality_gap", "val/spectral/relative_gap"),
@@ -80,7 +84,13 @@ def test_summaries_are_the_best_and_the_last_value(trained_run: Run) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["val/retrieval/queries", "val/spectral/minterms", "train/lr", "train/spectral/optimum"],
+    [
+        "val/retrieval/queries",
+        "val/discriminant/queries",
+        "val/spectral/minterms",
+        "train/lr",
+        "train/spectral/optimum",
+    ],
 )
 def test_metrics_without_a_best_value_have_a_plain_summary(name: str, trained_run: Run) -> None:
     assert isinstance(wandb_summary(trained_run.folder)[name], float | int)
