@@ -249,18 +249,18 @@ plt.show()
 # bars first: nearly every statement is at 0 or 1. A bin between them holds statements about the
 # same few images, so that curves jump there. What counts is the *error* in the legend, the mean
 # distance from the diagonal over all statements. Calibration is fitted on other images, the
-# validation split, by two numbers for the subspaces and by one for binary cross-entropy.
+# validation split, by a temperature and a bias of each literal for both.
 
 # %%
 evaluations = {
     name: evaluate(
         module.readout,
+        module.beside,
         module.subspaces,
         images[name].embeddings,
         truth,
         module.queries,
         module.score_kind,
-        every_score=False,
     )
     for name, module in models.items()
 }
