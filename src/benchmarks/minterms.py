@@ -27,7 +27,7 @@ QUERY = "Male & ~Young | Smiling"
 CONDITIONS = (
     f"Noise of {PIXELS} x {PIXELS} pixels in CelebA's layout, with attributes of a row each, all "
     "distinct: eight of ten train, then validation and test. The 40 attributes are literals; "
-    "ConvNet, nuclear norm over literals and complements, a discriminant for each literal, one "
+    "ConvNet, nuclear norm over literals, a discriminant for each literal, one "
     "epoch, validation and test. Peak memory is the largest resident set of a process of its own, "
     "with all that it imports, which `imports` does alone, and with the decoded images that it "
     "touches, 192 bytes each."
