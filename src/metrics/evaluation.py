@@ -124,10 +124,9 @@ def evaluate(
         ),
         names.PROPOSITIONS: _reliability(readout, embeddings, propositions, relevance),
     }
-    predicted = readout.predict(embeddings, calibrated)
+    shown = find_minterms(labels, queries.minterms.to(labels.device)) >= 0
     metrics = {
-        names.MINTERM_ACCURACY: accuracy(predicted, labels),
-        **_accuracy_by_novelty(predicted, labels, queries.minterms.to(labels.device)),
+        **_accuracies(readout.predict(embeddings, calibrated), labels, shown),
         names.CALIBRATED_ACCURACY: accuracy(readout.predict(embeddings, True), labels),
         names.LITERAL_AUPRC: literal_auprc(readout, embeddings, labels, calibrated),
         **({} if subspaces is None else _geometry(subspaces)),
@@ -147,13 +146,11 @@ def evaluate(
         scores = other.score(embeddings, propositions, kind)
         metrics |= retrieve(other.name, scores)[1]
         calibrated = kind == names.CALIBRATED
-        predicted = other.predict(embeddings, calibrated)
-        metrics |= {
-            names.beside_name(names.MINTERM_ACCURACY, other.name): accuracy(predicted, labels),
-            names.beside_name(names.LITERAL_AUPRC, other.name): literal_auprc(
-                other, embeddings, labels, calibrated
-            ),
+        measured = {
+            **_accuracies(other.predict(embeddings, calibrated), labels, shown),
+            names.LITERAL_AUPRC: literal_auprc(other, embeddings, labels, calibrated),
         }
+        metrics |= {names.beside_name(name, other.name): value for name, value in measured.items()}
     rankings = [_rank(readout, embeddings, labels, example, score) for example in examples]
     return Evaluation(metrics, queries, retrieval, curves, rankings)
 
@@ -181,17 +178,15 @@ def _groups(queries: Queries, relevance: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _accuracy_by_novelty(predicted: Tensor, labels: Tensor, minterms: Tensor) -> dict[str, float]:
-    """The accuracy on images whose minterm is among those of the training split, (M, C), and on
-    those whose minterm is not, if there are both.
+def _accuracies(predicted: Tensor, labels: Tensor, shown: Tensor) -> dict[str, float]:
+    """The accuracy of predictions, (N, C); and, where there are both, that on images whose minterm
+    the training split shows, (N,), and on the others.
     """
-    seen = find_minterms(labels, minterms) >= 0
-    if seen.all() or not seen.any():
-        return {}
-    return {
-        names.SEEN_ACCURACY: accuracy(predicted[seen], labels[seen]),
-        names.UNSEEN_ACCURACY: accuracy(predicted[~seen], labels[~seen]),
-    }
+    accuracies = {names.MINTERM_ACCURACY: accuracy(predicted, labels)}
+    if shown.any() and not shown.all():
+        accuracies[names.SEEN_ACCURACY] = accuracy(predicted[shown], labels[shown])
+        accuracies[names.UNSEEN_ACCURACY] = accuracy(predicted[~shown], labels[~shown])
+    return accuracies
 
 
 def _geometry(subspaces: MintermSubspaces) -> dict[str, float]:

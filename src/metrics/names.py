@@ -69,7 +69,7 @@ def retrieval_name(measure: str, group: str = "", source: str = RETRIEVAL) -> st
 
 
 def beside_name(measure: str, readout: str) -> str:
-    """The name of `MINTERM_ACCURACY` or `LITERAL_AUPRC` of a readout beside that of a run."""
+    """The name of an accuracy or of `LITERAL_AUPRC`, of a readout beside that of a run."""
     return f"{readout}/{measure}"
 
 
@@ -112,6 +112,7 @@ MAIN_HEADINGS = {
         for readout, said in BESIDE.items()
         for name, heading in (
             (beside_name(MINTERM_ACCURACY, readout), "accuracy"),
+            (beside_name(UNSEEN_ACCURACY, readout), "accuracy on unseen minterms"),
             (beside_name(LITERAL_AUPRC, readout), "literal AUPRC"),
             *(
                 (retrieval_name(MAP, group, readout), f"mAP {group}")
