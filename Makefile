@@ -41,7 +41,7 @@ notebooks: setup ## Run the notebooks and write their outputs, text and .ipynb a
 smoke: setup ## Make every table of experiments/ at its smallest scale
 	$(BIN)/python -m src.reproduce table=all scale=smoke
 
-readme: setup ## Write the tables and sections of README.md anew from results/
+readme: setup ## Write the tables and numbers of all pages anew from results/
 	$(BIN)/python -m src.readme
 
 benchmark: setup ## Measure speed, growth and memory, and write the report

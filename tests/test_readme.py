@@ -1,4 +1,4 @@
-"""What the README shows exists, and works."""
+"""What the pages of the project show exists, and works."""
 
 import json
 import re
@@ -11,21 +11,43 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from src.config.groups import CONF_DIR
-from src.readme import BLOCK, SECTION, fill
+from src.readme import BLOCK, COUNT, KEY, PAGES, SECTION, VALUE, fill
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+TEXTS = {page.relative_to(ROOT).as_posix(): page.read_text() for page in PAGES}
+TEXT = "\n".join(TEXTS.values())
 # Files that the guide adds: names and contents.
-ADDED = re.findall(r"^```(?:python|yaml)\n# ((?:src|conf)/\S+)\n(.*?)^```", README, re.M | re.S)
-SOURCES = set(re.findall(r"`?(src/[a-z_/]+(?:\.py)?)", README)) - dict(ADDED).keys()
+ADDED = re.findall(r"^```(?:python|yaml)\n# ((?:src|conf)/\S+)\n(.*?)^```", TEXT, re.M | re.S)
+SOURCES = set(re.findall(r"`(src/[a-z_/]+(?:\.py)?)", TEXT)) - dict(ADDED).keys()
+LINKS = sorted(
+    {(name, link) for name in TEXTS for link in re.findall(r"\]\((?!http)([^)]+)\)", TEXTS[name])}
+)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", README))))
-def test_linked_files_exist(target: str) -> None:
-    assert (ROOT / target).exists()
+def test_every_page_is_one_of_them() -> None:
+    listed = ["git", "ls-files", "README.md", "*/README.md"]
+    tracked = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert set(tracked.split()) == set(TEXTS)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z]+)`", README))))
+def test_first_page_can_be_read() -> None:
+    first = TEXTS["README.md"]
+    assert len(first.splitlines()) <= 250
+    assert len(first.split()) <= 2600
+
+
+@pytest.mark.parametrize(("name", "link"), LINKS)
+def test_links_resolve(name: str, link: str) -> None:
+    path, _, anchor = link.partition("#")
+    target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+    assert target.exists()
+    if anchor:
+        headings = re.findall(r"^#+ (.+)$", target.read_text(), re.M)
+        slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in slugs
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z]+)`", TEXT))))
 def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
 
@@ -35,7 +57,7 @@ def test_named_sources_exist(path: str) -> None:
     assert (ROOT / path).exists()
 
 
-COMMANDS = re.findall(r"^(?:\.venv/bin/)?python -m src\.(\w+) (.*?)(?:\s{2,}#.*)?$", README, re.M)
+COMMANDS = re.findall(r"^(?:\.venv/bin/)?python -m src\.(\w+) (.*?)(?:\s{2,}#.*)?$", TEXT, re.M)
 
 
 @pytest.mark.parametrize(("name", "arguments"), COMMANDS)
@@ -75,7 +97,7 @@ def test_what_the_guide_adds_trains(overrides: list[str], guided: Path) -> None:
     for override in overrides:
         group, _, name = override.partition("=")
         assert f"conf/{group}/{name}.yaml" in dict(ADDED)
-    assert f"python -m src.train {' '.join(overrides)}" in README
+    assert f"python -m src.train {' '.join(overrides)}" in TEXT
     command = [sys.executable, "-m", "src.train", *overrides, "trainer.max_epochs=12"]
     options = ["logger=none", f"hydra.run.dir={run}"]
     subprocess.run([*command, *options], cwd=guided, check=True)
@@ -91,11 +113,14 @@ def test_what_the_guide_adds_trains(overrides: list[str], guided: Path) -> None:
     subprocess.run([*command, checkpoint], cwd=guided, check=True)
 
 
-def test_tables_are_those_of_the_results() -> None:
-    assert BLOCK.findall(README)
-    assert README.count("<!-- table ") == len(BLOCK.findall(README))
-    assert README.count("<!-- section ") == len(SECTION.findall(README)) > 0
-    assert fill(README) == README, "make readme writes them anew"
+@pytest.mark.parametrize("name", TEXTS)
+def test_pages_say_what_results_have(name: str) -> None:
+    text = TEXTS[name]
+    assert text.count("<!-- table ") == len(BLOCK.findall(text))
+    assert text.count("<!-- value ") == len(VALUE.findall(text)) + len(KEY.findall(text))
+    assert text.count("<!-- count ") == len(COUNT.findall(text))
+    assert text.count("<!-- section ") == len(SECTION.findall(text))
+    assert fill(text, (ROOT / name).parent) == text, "make readme writes them anew"
 
 
 def test_tables_are_filled_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,15 +129,23 @@ def test_tables_are_filled_row_by_row(tmp_path: Path, monkeypatch: pytest.Monkey
     folder.mkdir(parents=True)
     lines = ("data,setting,mAP,mAP std", "a,x,0.91234,0.00456", "a,y,0.5,", "b,x,,")
     (folder / "table.csv").write_text("\n".join(lines))
-    block = "<!-- table made/cpu, data=a: setting, mAP as score -->\nold\n<!-- end of table -->"
+    block = "<!-- table made/cpu; data=a: setting, mAP as score -->\nold\n<!-- end of table -->"
     text = f"before\n{block}\nafter\n"
     expected = "| setting | score |\n| --- | --- |\n| x | 0.9123 ± 0.0046 |\n| y | 0.5000 |\n"
-    assert f"-->\n\n{expected}\n<!-- end" in fill(text)
-    assert fill(fill(text)) == fill(text)
+    assert f"-->\n\n{expected}\n<!-- end" in fill(text, tmp_path)
+    assert fill(fill(text, tmp_path), tmp_path) == fill(text, tmp_path)
+    marker = "<!-- value made/cpu; data=a; setting=x: mAP -->"
+    assert fill(f"it is {marker}?<!-- end --> there", tmp_path) == (
+        f"it is {marker}0.9123 ± 0.0046<!-- end --> there"
+    )
+    marker = "<!-- count made/cpu; data=a -->"
+    assert fill(f"{marker}1<!-- end -->", tmp_path) == f"{marker}2<!-- end -->"
+    with pytest.raises(ValueError, match="2 rows of made/cpu have; data=a"):
+        fill("<!-- value made/cpu; data=a: mAP -->?<!-- end -->", tmp_path)
     with pytest.raises(ValueError, match="no column 'seting'"):
-        fill(text.replace("setting", "seting"))
-    with pytest.raises(ValueError, match="no row with, data=c"):
-        fill(text.replace("data=a", "data=c"))
+        fill(text.replace("setting", "seting"), tmp_path)
+    with pytest.raises(ValueError, match="no row with; data=c"):
+        fill(text.replace("data=a", "data=c"), tmp_path)
 
 
 def test_sections_are_those_of_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,9 +158,20 @@ def test_sections_are_those_of_a_report(tmp_path: Path, monkeypatch: pytest.Monk
         f"<!-- section {title} of results/made/report.md -->\nold\n<!-- end of section -->"
         for title in ("One", "Two")
     )
-    filled = fill(f"before\n{one}\nbetween\n{two}\nafter\n")
+    filled = fill(f"before\n{one}\nbetween\n{two}\nafter\n", tmp_path)
     assert "-->\n\n1\n\n![drawn](results/made/one.png)\n\n<!-- end of section -->\nbetw" in filled
     assert "-->\n\n2\n\n<!-- end of section -->\nafter" in filled
-    assert fill(filled) == filled
+    assert fill(filled, tmp_path) == filled
+    assert "![drawn](made/one.png)" in fill(one, tmp_path / "results")
+    assert "![drawn](one.png)" in fill(one, folder)
     with pytest.raises(ValueError, match="no section 'Three'; there are One, Two"):
-        fill(one.replace("One", "Three"))
+        fill(one.replace("One", "Three"), tmp_path)
+
+
+def test_numbers_are_those_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.readme.ROOT", tmp_path)
+    (tmp_path / "made.json").write_text('{"test/map": 0.98765}')
+    marker = "<!-- value made.json: test/map, 3 digits -->"
+    assert fill(f"{marker}0.1<!-- end -->", tmp_path) == f"{marker}0.988<!-- end -->"
+    with pytest.raises(ValueError, match=r"made\.json has no key 'test/acc'"):
+        fill(f"{marker}0.1<!-- end -->".replace("test/map", "test/acc"), tmp_path)
