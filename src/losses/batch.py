@@ -19,7 +19,7 @@ Parameters = ParamSpec("Parameters")
 
 
 class NonFiniteEmbeddingsError(ArithmeticError):
-    """A batch holds embeddings or labels that are NaN or infinite."""
+    """A batch holds embeddings or labels that are NaN or infinite, or too large for a loss."""
 
 
 @runtime_checkable
@@ -39,9 +39,9 @@ def of_whole_batch(
     they are. Its value, a scalar, is returned in `loss_dtype`.
 
     Raises:
-        ValueError: If the shapes do not match.
-        NonFiniteEmbeddingsError: If embeddings of any process hold NaN or infinity. All processes
-            raise it, so that none waits for another.
+        ValueError: If the shapes do not match, or there are no samples or dimensions.
+        NonFiniteEmbeddingsError: If embeddings or labels of any process hold NaN or infinity, or
+            the loss does. All processes raise it, so that none waits for another.
     """
 
     @wraps(equation)
@@ -51,8 +51,9 @@ def of_whole_batch(
         embeddings, labels = whole_batch(embeddings, labels)
         check_shapes(embeddings, labels)
         vectors = in_float64(embeddings)
+        check_finite(labels, "labels")
         value = equation(vectors, labels.to(vectors.device), *args, **kwargs)
-        return value.to(loss_dtype(embeddings))
+        return as_loss(value, embeddings)
 
     return loss
 
@@ -72,11 +73,21 @@ def whole_rows(rows: Tensor) -> Tensor:
 
 
 def check_shapes(embeddings: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless embeddings are (N, D) and labels (N, C)."""
+    """Raise ValueError unless embeddings are (N, D) and labels (N, C), N and D at least 1."""
     if embeddings.ndim != 2 or labels.ndim != 2 or len(embeddings) != len(labels):
         raise ValueError(
             "embeddings must be (N, D) and labels (N, C) with the same N, "
             f"got {tuple(embeddings.shape)} and {tuple(labels.shape)}"
+        )
+    check_samples(embeddings)
+
+
+def check_samples(embeddings: Tensor) -> None:
+    """Raise ValueError unless embeddings (N, D) have a sample and a dimension."""
+    if embeddings.numel() == 0:
+        raise ValueError(
+            "a loss takes at least one sample and one dimension, not embeddings "
+            f"{tuple(embeddings.shape)}"
         )
 
 
@@ -130,10 +141,30 @@ def in_float64(embeddings: Tensor) -> Tensor:
     Raises:
         NonFiniteEmbeddingsError: If embeddings are NaN or infinite.
     """
-    non_finite = ~torch.isfinite(embeddings).all(dim=1)
-    if non_finite.any():
-        raise NonFiniteEmbeddingsError(f"embeddings are NaN or infinite in {list_rows(non_finite)}")
+    check_finite(embeddings, "embeddings")
     return on_float64_device(embeddings).double()
+
+
+def check_finite(rows: Tensor, name: str) -> None:
+    """Raise NonFiniteEmbeddingsError if rows (N, ...) of this name hold NaN or infinity."""
+    non_finite = ~torch.isfinite(rows).flatten(1).all(dim=1)
+    if non_finite.any():
+        raise NonFiniteEmbeddingsError(f"{name} are NaN or infinite in {list_rows(non_finite)}")
+
+
+def as_loss(value: Tensor, embeddings: Tensor) -> Tensor:
+    """The value of a loss of embeddings, in `loss_dtype`.
+
+    Raises:
+        NonFiniteEmbeddingsError: If it is NaN or infinite there.
+    """
+    loss = value.to(loss_dtype(embeddings))
+    if not torch.isfinite(loss):
+        largest = float(embeddings.detach().abs().max())
+        raise NonFiniteEmbeddingsError(
+            f"the loss is {float(loss.detach())}: embeddings, the largest entry {largest:.2g}, are too large"
+        )
+    return loss
 
 
 def on_float64_device(tensor: Tensor) -> Tensor:

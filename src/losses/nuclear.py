@@ -31,6 +31,7 @@ from torch.autograd.function import once_differentiable
 
 from src.losses.batch import (
     NonFiniteEmbeddingsError,
+    as_loss,
     check_positive,
     check_shapes,
     list_rows,
@@ -78,7 +79,7 @@ def nuclear_norm_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: fl
     check_alpha_beta(alpha, beta)
     check_shapes(embeddings, labels)
     loss = _WeightedNorms.apply(embeddings, labels, 1.0, -alpha, beta)
-    return loss.to(loss_dtype(embeddings))
+    return as_loss(loss, embeddings)
 
 
 def nuclear_norm_terms(embeddings: Tensor, labels: Tensor) -> NuclearNormTerms:

@@ -15,6 +15,7 @@ References:
     [1] https://github.com/gabmoreira/subspaces
 """
 
+import torch
 from torch import Tensor, nn
 
 from src.losses.batch import of_whole_batch
@@ -64,9 +65,10 @@ def gaussian_kernel(embeddings: Tensor) -> Tensor:
             f"not {embeddings.shape[1]}; set encoder.embedding_dim=2 or more"
         )
     positions, norms = embeddings[:, :-1], embeddings[:, -1]
-    squares = positions.square().sum(dim=1)
-    squared_distances = squares[:, None] + squares - 2 * positions @ positions.T
-    return norms.outer(norms) * squared_distances.neg().exp()
+    # By differences: that of squares and products is rounding error where positions are large.
+    by_differences = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(positions, positions, compute_mode=by_differences)
+    return norms.outer(norms) * distances.square().neg().exp()
 
 
 class NuclearKernelLoss(nn.Module):

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from src.losses.batch import on_float64_device
+from src.losses.batch import check_samples, on_float64_device
 
 
 class PositivePairs(NamedTuple):
@@ -34,13 +34,15 @@ def positive_pairs(embeddings: Tensor, relation: Tensor) -> PositivePairs:
         relation: (N, N), nonnegative.
 
     Raises:
-        ValueError: If the shapes do not match, or the relation has a negative entry or none.
+        ValueError: If the shapes do not match, there are no samples or dimensions, or the relation
+            has a negative entry or none.
     """
     if embeddings.ndim != 2 or relation.shape != (len(embeddings), len(embeddings)):
         raise ValueError(
             "embeddings must be (N, D) and relation (N, N) with the same N, "
             f"got {tuple(embeddings.shape)} and {tuple(relation.shape)}"
         )
+    check_samples(embeddings)
     weights = on_float64_device(relation).double()
     if not torch.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("relation must hold no negative, infinite or NaN entries")

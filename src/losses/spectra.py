@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from src.losses.batch import NonFiniteEmbeddingsError
+
 
 def nuclear_norm(matrix: Tensor) -> Tensor:
     """Sum of the singular values of a matrix in float64, (M, N): a scalar."""
@@ -26,7 +28,12 @@ def root_sum(gram: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Two scalars, differentiable in the matrix.
+
+    Raises:
+        NonFiniteEmbeddingsError: If squares overflowed in the matrix.
     """
+    if not torch.isfinite(gram).all():
+        raise NonFiniteEmbeddingsError("embeddings are so large that their squares overflow")
     return _RootSum.apply(gram)
 
 

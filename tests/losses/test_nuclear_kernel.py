@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -55,6 +56,16 @@ def test_value_and_gradient_are_those_of_features(
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0**-10])
+def test_where_positions_lie_makes_no_difference(scale: float) -> None:
+    embeddings = (scale * random_embeddings(9, 5)).mul(2**20).round().div(2**20)
+    labels = random_literals(9, 2)
+    moved = embeddings + torch.tensor([*[2.0**27] * 4, 0])  # exact: both are multiples of 2^-20
+    slope = partial(gradient, lambda x: nuclear_kernel_loss(x, labels, 0.99, 0.05))
+    for function in (gaussian_kernel, slope):
+        torch.testing.assert_close(function(moved), function(embeddings), rtol=1e-12, atol=1e-12)
 
 
 def test_kernel_has_squared_norms_on_its_diagonal_and_falls_with_distance() -> None:
