@@ -9,8 +9,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from src.callbacks.report import Report
 from src.callbacks.spectra import Spectra
 from src.config.command import command
-from src.reports.results import print_results, write_metrics
-from src.reports.run_page import write_run_page
+from src.reports.results import CHECKPOINT, print_results, write_results
 from src.runs.compose import build_trainer, describe_run
 from src.runs.load import load_checkpoint
 
@@ -30,11 +29,10 @@ def evaluate(config: DictConfig) -> None:
     trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run = describe_run(run_config, data, module) | {"run/checkpoint": str(config.ckpt_path)}
-        record = write_metrics(output_dir, metrics, run)
+        run = describe_run(run_config, data, module) | {CHECKPOINT: str(config.ckpt_path)}
         assert module.test_results is not None
         plain: Any = OmegaConf.to_container(run_config)
-        write_run_page(report, plain, record, module.test_results[1].rows)
+        write_results(output_dir, plain, metrics, run, module.test_results[1].rows)
         print_results(metrics, "test", output_dir)
 
 

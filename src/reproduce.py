@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from src.config.command import call, command
 from src.config.errors import USER_ERRORS, describe_error
 from src.config.instantiate import instantiate
+from src.config.occupied import occupied
 from src.reports import pages
 from src.reports.provenance import provenance
 from src.reports.tables import ResultTable, describe, on_page, write_table
@@ -29,6 +30,7 @@ from src.tables.experiments import (
     tabulate,
 )
 
+RECORD = "table.json"  # written last: a folder that has it has the whole table
 INTERVAL = 0.5  # seconds between two looks at which runs are finished
 
 
@@ -48,20 +50,22 @@ def reproduce(config: DictConfig) -> None:
             list_runs(name, experiment, runs, launch, console)
             continue
         folder = Path(config.runs_dir) / name / config.scale / "table"
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            if "study" in experiment:
-                failed = run_study(name, experiment, folder, console)
-            else:
-                failed = run_sweeps(name, experiment, runs, folder, launch, console)
+            with occupied(folder.parent):
+                folder.mkdir(exist_ok=True)
+                if "study" in experiment:
+                    failed = run_study(name, experiment, folder, console)
+                else:
+                    failed = run_sweeps(name, experiment, runs, folder, launch, console)
+                if (folder / RECORD).exists():
+                    target = Path(config.results_dir) / name / config.scale
+                    shutil.copytree(folder, target, dirs_exist_ok=True)
+                    shown = (folder / "table.md").read_text(encoding="utf-8")
+                    console.print(shown, soft_wrap=True, markup=False)
+                    console.print(f"table: {target}", soft_wrap=True)
         except USER_ERRORS as error:
             failed = [describe_error(error)]
         failures += [f"{name}: {failure}" for failure in failed]
-        if (folder / "table.md").exists():
-            target = Path(config.results_dir) / name / config.scale
-            shutil.copytree(folder, target, dirs_exist_ok=True)
-            console.print((folder / "table.md").read_text(), soft_wrap=True, markup=False)
-            console.print(f"table: {target}", soft_wrap=True)
     if failures:
         raise ValueError("; ".join(failures))
 
@@ -69,14 +73,24 @@ def reproduce(config: DictConfig) -> None:
 def run_study(name: str, experiment: DictConfig, folder: Path, console: Console) -> list[str]:
     """Run a study, unless the folder has its table with these settings already."""
     settings = OmegaConf.to_container(experiment.study, resolve=True)
-    record = folder / "table.json"
-    if record.exists() and json.loads(record.read_text())["settings"] == settings:
+    record = folder / RECORD
+    if _read_settings(record) == settings:
         console.print(f"{name}: finished already, in {folder}", soft_wrap=True)
         return []
     console.print(f"{name}: running", soft_wrap=True)
+    record.unlink(missing_ok=True)  # of other settings, to which what comes does not belong
     table = instantiate(experiment.study)(folder=folder)
     publish(folder, experiment, table, settings, provenance())
     return []
+
+
+def _read_settings(record: Path) -> Any:
+    """The settings of a table; None where there is none, or none that is whole."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content.get("settings") if isinstance(content, dict) else None
 
 
 def run_sweeps(

@@ -29,6 +29,9 @@ def train(config: DictConfig) -> float | None:
     """Load the images, then fit and test; return what a search optimizes."""
     check_keys(config, Keys)
     check_value("protocol.name", config.protocol.name, str)
+    if "model" in config.encoder and Path(str(config.encoder.model)).is_dir():
+        # Named in full, so that the checkpoint is read from any other folder.
+        config.encoder.model = str(Path(config.encoder.model).absolute())
     if config.ckpt_path == "auto" and not _go_on(config):
         return None
     image_set = instantiate(config.dataset)

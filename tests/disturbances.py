@@ -1,6 +1,8 @@
 """Callbacks that disturb a training run at a chosen step."""
 
 import os
+import time
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
@@ -58,3 +60,18 @@ class SpoilWeights(Callback):
         if trainer.global_rank == self.rank:
             for weight in pl_module.parameters():
                 torch.nn.init.constant_(weight, float("nan"))
+
+
+class WaitForFile(Callback):
+    """Keeps a training waiting in its first step.
+
+    Args:
+        path: A file that will be there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        while not self.path.exists():
+            time.sleep(0.01)

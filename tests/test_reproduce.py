@@ -3,21 +3,24 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import pytest
-from conftest import run_command
+from conftest import CommandResult, run_command
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from src.config.groups import CONF_DIR
+from src.reports.tables import ResultTable
 from src.tables.experiments import (
     EXPERIMENTS,
     Sweep,
@@ -147,6 +150,87 @@ def test_runs_of_other_settings_are_not_taken_for_finished(made: Path) -> None:
     assert result.status == 1
     assert "has the results of another run, with" in result.message
     assert "trainer.max_epochs=1 (not 2)" in result.message
+
+
+def small_study(folder: Path, seed: int) -> ResultTable:
+    """A study that takes no time."""
+    Image.new("L", (8, 8), seed).save(folder / "figure.png")
+    return ResultTable({"seed": "seed"}, [{"seed": float(seed)}], "One number.")
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CommandResult]:
+    """Makes the table of `small_study`, and again."""
+    (tmp_path / "experiments").mkdir()
+    lines = [
+        "title: Small.",
+        "caption: A square.",
+        "study: {_target_: test_reproduce.small_study, _partial_: true, seed: 0}",
+        "scales: {smoke: {}}",
+    ]
+    (tmp_path / "experiments" / "small.yaml").write_text("\n".join(lines))
+    (tmp_path / "experiments" / "reference_numbers.yaml").write_text("{}")
+    monkeypatch.setattr("src.tables.experiments.EXPERIMENTS", tmp_path / "experiments")
+
+    def make(*arguments: str) -> CommandResult:
+        return run_command("reproduce", *in_folder(tmp_path, "table=small", *arguments))
+
+    assert make() == (0, "")
+    return make
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: "",
+        lambda record: record[: len(record) // 2],
+        lambda record: "[]",
+        lambda record: "{}",
+        lambda record: record.replace('"seed": 0', '"seed": 1'),
+        None,
+    ],
+    ids=["empty", "cut off", "list", "of nothing", "of other settings", "missing"],
+)
+def test_a_study_is_finished_by_its_whole_table(
+    change: Callable[[str], str] | None,
+    study: Callable[..., CommandResult],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "runs" / "small" / "smoke" / "table" / "table.json"
+    record, table = path.read_text(), read_table(tmp_path, "small")
+    assert study() == (0, "")
+    assert "small: finished already" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "results")
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(change(record))
+    assert study() == (0, "")
+    assert "finished already" not in capsys.readouterr().out
+    assert path.read_text() == record
+    assert read_table(tmp_path, "small") == table
+
+
+FILES_OF_A_TABLE = ["figure.png", "index.html", *(f"table.{it}" for it in ("md", "tex", "csv"))]
+
+
+@pytest.mark.parametrize("blocked", FILES_OF_A_TABLE)
+def test_a_study_that_does_not_end_is_not_finished_and_not_published(
+    blocked: str, study: Callable[..., CommandResult], tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs" / "small" / "smoke" / "table"
+    shutil.rmtree(tmp_path / "results")
+    (folder / blocked).unlink()
+    (folder / blocked).mkdir()
+    failed = study("+study.seed=1")
+    assert failed.status == 1
+    assert blocked in failed.message
+    assert not (folder / "table.json").exists()
+    assert not (tmp_path / "results").exists()
+    (folder / blocked).rmdir()
+    assert study() == (0, "")
+    assert read_table(tmp_path, "small") == [{"seed": "0.0"}]
 
 
 def test_failing_cell_is_reported_and_costs_no_other(

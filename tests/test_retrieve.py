@@ -73,6 +73,32 @@ def test_a_folder_is_searched_as_the_split_that_it_holds(
     assert len(list((tmp_path / "cache").glob("embeddings-*.npy"))) == 2
 
 
+HOSTILE_NAMES = ["\x1b[2J\x1b]0;owned\x07.png", "two\nlines.png", "=1+1\t.png"]
+
+
+def test_names_of_files_do_nothing_to_a_terminal(
+    trained_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery, image = tmp_path / "gallery", Digits(split_seed=0).splits["test"].images[0, 0]
+    gallery.mkdir()
+    for name in HOSTILE_NAMES:
+        Image.fromarray(image.numpy()).save(gallery / name)
+    arguments = ["query=prime", f"gallery={gallery}", f"cache_dir={tmp_path / 'cache'}"]
+    rows = retrieve(trained_run, tmp_path / "out", *arguments)
+    printed = "".join(capsys.readouterr())
+    assert not set("\x1b\x07\t") & set(printed)
+    assert all(row["image"].isprintable() for row in rows)
+    assert any(row["image"].endswith(r"\x1b[2J\x1b]0;owned\x07.png") for row in rows)
+    records = json.loads((tmp_path / "out" / "retrieval.json").read_text())
+    assert {record["image"] for record in records} == {str(gallery / it) for it in HOSTILE_NAMES}
+
+    (gallery / HOSTILE_NAMES[0]).write_bytes(b"no image")
+    result = run_command("retrieve", f"ckpt_path={trained_run.checkpoint}", *arguments)
+    assert result.status == 1
+    assert r"\x1b[2J\x1b]0;owned\x07.png is damaged" in result.message
+    assert result.message.isprintable()
+
+
 def test_several_queries_come_from_a_file(trained_run: Run, tmp_path: Path) -> None:
     (tmp_path / "queries.txt").write_text("prime & ~even\n\nsquare\n")
     rows = retrieve(trained_run, tmp_path, f"queries={tmp_path / 'queries.txt'}", "top_k=3")

@@ -27,6 +27,7 @@ from src.reports.figures.spectra import spectrum_figure
 from src.subspaces.closed_form import optimal_loss
 from src.subspaces.minterms import find_minterms
 
+KEPT = ("epochs", "singular_values", "optimal_values")  # in checkpoints, to draw all of training
 LINES = 10  # singular values drawn over time in W&B
 
 
@@ -53,12 +54,11 @@ class Spectra(Callback):
         self.optimal_values: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
-        kept = ("epochs", "singular_values", "optimal_values")
-        return {name: getattr(self, name) for name in kept}
+        return {name: getattr(self, name) for name in KEPT}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        for name, values in state_dict.items():
-            setattr(self, name, list(values))
+        for name in KEPT:
+            setattr(self, name, list(state_dict[name]))
 
     def on_train_batch_end(
         self,

@@ -8,8 +8,10 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -21,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src.config.errors import describe_error
 from src.config.groups import CONF_DIR
+from src.config.occupied import occupied
 
 OmegaConf.register_new_resolver("project_dir", lambda: str(CONF_DIR.parent))
 
@@ -49,7 +52,8 @@ def command(
                 if not show_traceback:
                     del os.environ["HYDRA_FULL_ERROR"]  # processes started from here ask anew
                 try:
-                    return task(config)
+                    with _occupy_output(config):
+                        return task(config)
                 except Exception as error:
                     # A sweep goes on with its other jobs, and Hydra raises at the end.
                     if show_traceback or HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -108,6 +112,12 @@ def check_device(name: str) -> None:
         raise ValueError(f"device must be cpu or cuda, not {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device=cuda, but torch sees no GPU")
+
+
+def _occupy_output(config: DictConfig) -> AbstractContextManager[None]:
+    """Occupy the folder that a command writes into, if it has one."""
+    folder = config.get("output_dir")
+    return occupied(Path(folder)) if isinstance(folder, str) else nullcontext()
 
 
 def _quote(argument: str, text_keys: Iterable[str]) -> str:

@@ -11,6 +11,8 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from src.config.terminal import visible
+
 # What these say is meant for users; anything else is a fault of the program.
 USER_ERRORS = (
     ValueError,
@@ -24,7 +26,14 @@ LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to 
 
 
 def describe_error(error: BaseException) -> str:
-    """Say what is wrong in one line; in a second one how to find a fault of the program itself."""
+    """Say what is wrong in one line; in a second one how to find a fault of the program itself.
+
+    Messages may hold names of files, which may hold anything.
+    """
+    return "\n".join(map(visible, _describe(error).split("\n")))
+
+
+def _describe(error: BaseException) -> str:
     if isinstance(error, InstantiationException):
         return _describe_instantiation(error)
     if isinstance(error, MissingConfigException) and error.options:
@@ -51,7 +60,7 @@ def _describe_instantiation(error: InstantiationException) -> str:
         return " ".join(str(cause).split())
     group = re.search(r"full_key: (\S+)", str(error))
     # A value that a class does not take is the user's, whatever the class raises.
-    return (f"{group[1]}: " if group else "") + describe_error(cause).split(HINT)[0]
+    return (f"{group[1]}: " if group else "") + _describe(cause).split(HINT)[0]
 
 
 def _find_unknown_key(error: BaseException) -> ConfigKeyError | ConfigAttributeError | None:

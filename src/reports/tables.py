@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from src.data.atomic import write_whole
 from src.reports.pages import PageTable
 
 
@@ -38,7 +39,8 @@ class ResultTable(NamedTuple):
 
 
 def write_table(stem: Path, table: ResultTable, settings: Any, where: Mapping[str, str]) -> str:
-    """Write a table as JSON and CSV with all digits, as Markdown, and as LaTeX (booktabs).
+    """Write a table as Markdown, as LaTeX (booktabs), and as CSV and JSON with all digits: each
+    file whole, and last the JSON, which tells that all are there.
 
     Args:
         stem: The path of the files, without their suffixes.
@@ -54,14 +56,16 @@ def write_table(stem: Path, table: ResultTable, settings: Any, where: Mapping[st
         for row in table.rows
     ]
     record = {"rows": rows, "settings": settings, **where}
-    stem.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
     markdown = f"{markdown_table(table.columns, table.rows)}\n{describe(table, where)}\n"
-    stem.with_suffix(".md").write_text(markdown)
-
     frame = pd.DataFrame(_show_cells(table), columns=list(table.columns.values()))
-    stem.with_suffix(".tex").write_text(frame.to_latex(index=False, escape=True))
     numbers = pd.DataFrame([_numbers(table.columns, row) for row in table.rows])
-    numbers.to_csv(stem.with_suffix(".csv"), index=False)
+    for suffix, text in {
+        ".md": markdown,
+        ".tex": frame.to_latex(index=False, escape=True),
+        ".csv": numbers.to_csv(index=False),
+        ".json": json.dumps(record, indent=2) + "\n",
+    }.items():
+        write_whole(stem.with_suffix(suffix), text)
     return markdown
 
 

@@ -11,13 +11,13 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from src.config.groups import PARTS
 from src.data.atomic import PARTIAL, replacing
 from src.runs.trust import check_config, check_kept_paths, show
 
 CONFIG_KEY = "config"
 MINTERMS = "minterms"
 UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
+STEP = "global_step"  # Lightning's name
 
 
 class CheckpointError(ValueError):
@@ -73,6 +73,24 @@ def remove_partial(output_dir: Path) -> None:
             partial.unlink()
 
 
+def read_step(path: Path) -> int:
+    """Read the step at which a checkpoint was saved, and nothing else of it.
+
+    Raises:
+        CheckpointError: If it cannot be read, or does not say.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except PermissionError:
+        raise
+    except Exception as error:  # what a damaged pickle raises can be anything
+        raise CheckpointError(f"{path} {UNREADABLE}: move it away") from error
+    step = content.get(STEP) if type(content) is dict else None
+    if type(step) is not int:
+        raise CheckpointError(f"{path} does not say at which step it was saved: move it away")
+    return step
+
+
 def read_checkpoint(path: str) -> dict[str, Any]:
     """Read a checkpoint file of this project as tensors and plain values, without calling or
     importing anything that it names, and check what using it would call or delete.
@@ -98,11 +116,6 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     config, state = checkpoint.get(CONFIG_KEY), checkpoint.get("state_dict")
     if not isinstance(config, dict) or not isinstance(state, dict):
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no config")
-    missing = [part for part in PARTS if not isinstance(config.get(part), dict)]
-    if missing:
-        raise CheckpointError(
-            f"{path} was written by another version of this project: its config has no {missing[0]}"
-        )
     if not isinstance(state.get(MINTERMS), Tensor):
         raise CheckpointError(f"{path} is no checkpoint of this project: it holds no minterms")
     for name, value in state.items():

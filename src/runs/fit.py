@@ -20,11 +20,11 @@ from src.data.atomic import write_whole
 from src.data.images import ImageSet
 from src.metrics.evaluation import QueryResult
 from src.modules.subspace import SubspaceModule
-from src.reports.results import print_results, write_metrics
-from src.reports.run_page import write_run_page
+from src.reports.results import METRICS, print_results, write_results
 from src.runs.checkpoints import SaveConfig, read_checkpoint, remove_partial
 from src.runs.compose import build_data, build_module, build_trainer, describe_run
 from src.runs.resume import check_resumable, find_newest, find_resumed
+from src.runs.trust import wandb_id
 
 LOST = "(?i)connection (closed|reset|refused)|broken pipe|timed out|nccl"  # said by gloo and NCCL
 
@@ -35,9 +35,6 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
     resumed = find_resumed(config.ckpt_path, output_dir)
     before = {} if resumed is None else read_checkpoint(resumed)
     _name_wandb_run(config, before)
-    if "model" in config.encoder and Path(str(config.encoder.model)).is_dir():
-        # Named in full, so that the checkpoint is read from any other folder.
-        config.encoder.model = str(Path(config.encoder.model).absolute())
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     if resumed is not None:
         check_resumable(resumed, before, plain)
@@ -61,6 +58,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         if trainer.is_global_zero:
             output_dir.mkdir(parents=True, exist_ok=True)
             remove_partial(output_dir)
+            (output_dir / METRICS).unlink(missing_ok=True)  # the run is not finished any more
             write_whole(output_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
         for run_logger in trainer.loggers:
             run_logger.log_hyperparams(plain)
@@ -92,8 +90,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         run = describe_run(config, data, module) | {"run/epochs": trainer.current_epoch}
         if config.test and trainer.max_epochs != 0:
             run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
-        record = write_metrics(output_dir, results, run)
-        write_run_page(output_dir / "report", plain, record, _test_rows(module))
+        write_results(output_dir, plain, results, run, _test_rows(module))
         print_results(results, "test" if config.test else "val", output_dir)
     return results
 
@@ -106,8 +103,7 @@ def _test_rows(module: SubspaceModule) -> Sequence[QueryResult]:
 def _name_wandb_run(config: DictConfig, before: Mapping[str, Any]) -> None:
     """Decide on the id of a W&B run before it starts, so that all its checkpoints hold it."""
     if "id" in config.logger and config.logger.id is None:
-        logger_before = before.get("config", {}).get("logger", {})
-        config.logger.id = logger_before.get("id") or generate_id()
+        config.logger.id = wandb_id(before.get("config", {})) or generate_id()
 
 
 def _how_to_go_on(output_dir: Path) -> str:

@@ -3,7 +3,7 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from lightning_fabric.plugins.environments import SLURMEnvironment
 from omegaconf import OmegaConf
 
 from src.config.groups import PARTS
-from src.runs.checkpoints import CONFIG_KEY, CheckpointError
+from src.reports.results import read_results
+from src.runs.checkpoints import CONFIG_KEY, CheckpointError, read_step
+from src.runs.trust import check_config
 
 TRAINING_STATE = {"loops", "epoch", "optimizer_states", "lr_schedulers"}
 DECISIVE = (
@@ -35,15 +37,17 @@ PLAIN = re.compile(r"[\w./:+-]+")
 
 
 def find_resumed(ckpt_path: str | None, output_dir: Path) -> str | None:
-    """The checkpoint that a run goes on from: what is newest, of ckpt_path and, in a job of SLURM,
-    what Lightning left in the output folder when it requeued the job.
+    """The checkpoint that a run goes on from: of ckpt_path and, in a job of SLURM, what Lightning
+    left in the output folder when it requeued the job, the one of the highest step.
+
+    Raises:
+        CheckpointError: If one of several cannot be read.
     """
     found = [] if ckpt_path is None else [Path(ckpt_path)]
     if SLURMEnvironment.detect():
-        found += output_dir.glob("hpc_ckpt_*.ckpt")
-    if len(found) < 2:
-        return str(found[0]) if found else None
-    return str(max(found, key=lambda path: path.stat().st_mtime_ns))
+        found += sorted(output_dir.glob("hpc_ckpt_*.ckpt"))
+    furthest = _furthest(found)
+    return None if furthest is None else str(furthest)
 
 
 def check_resumable(path: str, checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -66,8 +70,13 @@ def check_resumable(path: str, checkpoint: Mapping[str, Any], config: Mapping[st
             f"{path} was trained otherwise; resume it with {', '.join(changes[:5])}"
         )
     max_epochs = config["trainer"]["max_epochs"]
-    ended = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
-    epochs = checkpoint["epoch"] + int(ended or max_epochs == 0)
+    try:
+        ended = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+        epochs = checkpoint["epoch"] + int(ended or max_epochs == 0)
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError(
+            f"{path} cannot be resumed: it does not say how far training was"
+        ) from None
     if max_epochs is not None and 0 <= max_epochs <= epochs:
         run = Path(path).absolute().parent.parent
         if run != Path(config["output_dir"]).absolute():
@@ -79,27 +88,50 @@ def check_resumable(path: str, checkpoint: Mapping[str, Any], config: Mapping[st
 
 
 def find_finished(output_dir: Path, config: Mapping[str, Any]) -> bool:
-    """Whether a folder has the results of a run with this config.
+    """Whether a folder has the results of a run with this config, with those of a test if it asks
+    for one. What cannot be read is not finished.
 
     Raises:
-        CheckpointError: If it has those of a run with another.
+        CheckpointError: If it has those of a run with another, or its config is none of a run.
     """
-    if not (output_dir / "metrics.json").exists():
+    results = read_results(output_dir)
+    path = output_dir / "config.yaml"
+    if results is None or not path.exists():
         return False
-    before: Any = OmegaConf.to_container(OmegaConf.load(output_dir / "config.yaml"))
+    before = _read_config(path)
     changes = _decisive_changes(before, config)
     if changes:
         raise CheckpointError(
             f"{output_dir} has the results of another run, with {', '.join(changes[:5])}: "
             "move it away, or train into another folder"
         )
-    return True
+    return not config["test"] or any(name.startswith("test/") for name in results)
 
 
 def find_newest(output_dir: Path) -> Path | None:
-    """The newest checkpoint that a run can go on from, if there is one."""
-    found = (output_dir / "checkpoints" / f"{name}.ckpt" for name in ("last", "interrupted"))
-    return max(filter(Path.exists, found), key=lambda path: path.stat().st_mtime_ns, default=None)
+    """The checkpoint of the highest step that a run can go on from, if there is one.
+
+    Raises:
+        CheckpointError: If one of several cannot be read.
+    """
+    # Of the same step, `interrupted` was saved later.
+    found = (output_dir / "checkpoints" / f"{name}.ckpt" for name in ("interrupted", "last"))
+    return _furthest([path for path in found if path.exists()])
+
+
+def _furthest(found: Sequence[Path]) -> Path | None:
+    """The checkpoint of the highest step, the first of several; files are not read without need."""
+    return max(found, key=read_step) if len(found) > 1 else next(iter(found), None)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """Read the config of a run's folder, whose values may be printed as advice."""
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(path))
+        check_config(config)
+    except Exception as error:  # what damaged YAML raises can be anything
+        raise CheckpointError(f"{path} is no config of a run: {error}: move it away") from error
+    return config
 
 
 def _decisive_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -1,5 +1,5 @@
-"""The limits of a checkpoint, which may come from anybody: it may ask for classes that conf/ names,
-with plain values, and for the deletion of checkpoints of its own run.
+"""The limits of a config and a checkpoint, which may come from anybody: it may ask for classes that
+conf/ names, with plain values, and for the deletion of checkpoints of its own run.
 """
 
 import re
@@ -42,20 +42,26 @@ KEPT_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check the config of a checkpoint, before anything of it is called or imported.
+    """Check the config of a checkpoint or of a run's folder, before anything of it is called,
+    imported or printed.
 
     Every part must name a class that a file of its group in conf/ names at the same key, and the
     class must be one of the group's kind. All else, in other sections, too, must be plain values
-    of bounded size, without interpolations and control characters.
+    of bounded size, without interpolations and control characters; the id of a W&B run a plain
+    name.
 
     Args:
-        config: The resolved config of a run, with all of `PARTS`.
+        config: The resolved config of a run.
 
     Raises:
         ValueError: If it asks for anything else; the message says where, in one line.
     """
+    if type(config) is not dict:
+        raise ValueError(f"the config is a {type(config).__name__}, which is refused")
     _check_plain(config)
     for part in PARTS:
+        if type(config.get(part)) is not dict:
+            raise ValueError(f"another version of this project wrote it: its config has no {part}")
         if "_target_" not in config[part]:
             raise ValueError(f"the config names no class as {part}")
         for key, target in targets(config[part]):
@@ -67,6 +73,15 @@ def check_config(config: Mapping[str, Any]) -> None:
                 )
         if part in BASES:
             _check_kind(part, config[part]["_target_"])
+    run_id = wandb_id(config)
+    if run_id is not None and (type(run_id) is not str or not NAME.fullmatch(run_id)):
+        raise ValueError(f"the config has {show(run_id)} as logger.id, which is refused")
+
+
+def wandb_id(config: Mapping[str, Any]) -> Any:
+    """The id of the W&B run that a config was trained in, None where it names none."""
+    logger = config.get("logger")
+    return logger.get("id") if isinstance(logger, Mapping) else None
 
 
 def check_kept_paths(states: Any) -> None:

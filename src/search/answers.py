@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from src.config.command import check_device
+from src.config.terminal import visible
 from src.data.gallery import Gallery
 from src.metrics.retrieval import best_matches
 from src.modules.image_data import ImageDataModule
@@ -239,7 +240,7 @@ def read_query(text: str, module: SubspaceModule) -> Proposition:
 
 
 def show(value: Any) -> str:
-    """A value of a row as text: floats with four decimals."""
+    """A value of a row as text: floats with four decimals, names of files made visible."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))

@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from src.config.terminal import visible
 from src.reports.figures.retrieval import retrieval_figure
 from src.search.answers import Answer, show
 from src.search.images import Images
@@ -31,7 +32,8 @@ def make_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as `retrieval.csv` and `retrieval.json`.
+    """Write rows as `retrieval.json`, with names of files as they are, and `retrieval.csv`, with
+    names that are `visible`.
 
     Raises:
         OSError: If the disk is full.
@@ -39,7 +41,10 @@ def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with (folder / "retrieval.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(
+            {key: visible(cell) if isinstance(cell, str) else cell for key, cell in row.items()}
+            for row in rows
+        )
     (folder / "retrieval.json").write_text(json.dumps(list(rows), indent=2) + "\n")
 
 

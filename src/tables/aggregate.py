@@ -3,7 +3,6 @@
 `src.tables.sweeps` and `src.tables.experiments` make their tables of it.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +19,12 @@ from src.metrics.names import (
 )
 from src.metrics.retrieval import TOP_K
 from src.reports.provenance import provenance
+from src.reports.results import read_results
 from src.reports.tables import Estimate, Row
 
 Results = Sequence[Mapping[str, Any]]  # the content of metrics.json, of each run
 Setting = tuple[str, ...]  # overrides that tell runs apart, but for their seeds
 
-RESULTS = "metrics.json"  # a run that has it is finished
 SPLITS = {"test": "test", "val": "validation"}
 
 
@@ -38,8 +37,7 @@ class Job(NamedTuple):
     @property
     def results(self) -> dict[str, Any] | None:
         """The metrics of the run; None while it is not finished."""
-        path = self.folder / RESULTS
-        return json.loads(path.read_text()) if path.exists() else None
+        return read_results(self.folder)
 
 
 class Group(NamedTuple):

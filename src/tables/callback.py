@@ -5,11 +5,14 @@ with pandas and Matplotlib, for sweeps alone.
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
+
+from src.config.occupied import LOCK
 
 
 class SweepTable(Callback):
@@ -26,8 +29,9 @@ class SweepTable(Callback):
         if config.hydra.mode == RunMode.MULTIRUN:
             from src.tables.sweeps import write_tables
 
-            failed = job_return.status != JobStatus.COMPLETED
-            write_tables(Path(config.hydra.sweep.dir), pictures=failed)
+            folder = Path(config.hydra.sweep.dir)
+            with FileLock(folder / LOCK):  # jobs of a launcher may end together
+                write_tables(folder, pictures=job_return.status != JobStatus.COMPLETED)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from src.tables.sweeps import write_tables

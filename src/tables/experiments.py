@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from src.reports.figures.settings import estimates_figure
+from src.reports.results import METRICS
 from src.reports.tables import ResultTable, Row
 from src.tables.aggregate import (
-    RESULTS,
     Group,
     describe_runs,
     find_jobs,
@@ -84,7 +84,7 @@ class Sweep(NamedTuple):
 
     def count_results(self) -> int:
         """Count the runs that have left their metrics, whatever they are, without reading them."""
-        return sum(1 for _ in self.folder.glob(f"**/{RESULTS}"))
+        return sum(1 for _ in self.folder.glob(f"**/{METRICS}"))
 
     @property
     def arguments(self) -> list[str]:

@@ -176,6 +176,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "escaped": {"dataset": MNIST | {"root": "\\${oc.env:HOME}"}},
     "interpolated key": {"dataset": MNIST, "dataset.${oc.env:HOME}": 1},
     "interpolated target": {"dataset._target_": "${name}", "name": "src.data.digits.Digits"},
+    # The run of W&B that a resumed one goes on with
+    "run elsewhere": {"logger.id": "../../elsewhere"},
+    "run of no name": {"logger.id": ""},
+    "run that is a call": {"logger.id": MKDIR},
     # Names of one place in another
     "loss as a data set": {
         "dataset": {"_target_": "src.losses.nuclear.NuclearNormLoss", "alpha": 0.9, "beta": 1.0}
@@ -300,6 +304,12 @@ def test_every_command_refuses(
     assert result.message.isprintable()
     assert everything(tmp_path) == before
     assert "owned" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("logger", [None, [], {}, "wandb", {"id": None}, {"id": "1a-2_b"}])
+def test_other_loggers_are_trusted(logger: Any, trained_run: Run) -> None:
+    good = torch.load(trained_run.checkpoint, weights_only=True)["config"]
+    check_config(good | {"logger": logger})
 
 
 def test_sections_that_only_training_calls_are_ignored(

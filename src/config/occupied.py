@@ -1,0 +1,43 @@
+"""Folders that one command at a time writes into."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+GRACE = 10.0  # seconds; workers of a killed run hold its lock until they notice
+# Variables that number the processes of one command, which share its folder
+RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
+
+class FolderInUseError(ValueError):
+    """Another command writes into the folder."""
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a folder, which is made if need be, until the block ends or the
+    process is killed. Of several processes of a command, the first does it for all.
+
+    Raises:
+        FolderInUseError: If another command has it.
+        OSError: If it cannot be made or written into.
+    """
+    if any(os.environ.get(name, "0") != "0" for name in RANKS):
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=GRACE)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FolderInUseError(
+            f"{folder} is in use by another command: wait for its end, or name another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
