@@ -16,18 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
 from src.data.atomic import replacing
+from src.data.pictures import read_picture
 
-BROKEN = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 CHUNK = 512  # images decoded at a time: bounds the memory that a build takes
-
-
-class DamagedImageError(ValueError):
-    """An image file cannot be decoded."""
 
 
 class ImageFiles:
@@ -36,7 +32,8 @@ class ImageFiles:
     Args:
         paths: Paths of the files, (N,).
         shape: Channels, height and width of a decoded image.
-        decode: Maps an opened image to pixels of that shape, uint8. Called from several threads.
+        decode: Maps a picture, upright and without transparency, to pixels of that shape, uint8.
+            Called from several threads.
     """
 
     def __init__(
@@ -87,15 +84,7 @@ class ImageFiles:
                 yield from threads.map(self._read, self.paths[start : start + CHUNK])
 
     def _read(self, path: Path) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise DamagedImageError(f"{path} has more than 8 bits a channel: convert it")
-                pixels = self.decode(image)
-        except FileNotFoundError:
-            raise
-        except BROKEN as error:
-            raise DamagedImageError(f"{path} is damaged ({error}): fetch it again") from error
+        pixels = read_picture(path, self.decode)
         assert pixels.shape == self.shape
         assert pixels.dtype == np.uint8
         return pixels

@@ -20,8 +20,9 @@ from src.data.celeba import (
     crop_square,
 )
 from src.data.faces import DRAWING, Faces, write_faces
-from src.data.files import DamagedImageError, ImageFiles
+from src.data.files import ImageFiles
 from src.data.missing import MissingDataError
+from src.data.pictures import DamagedImageError
 from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent.parent

@@ -9,8 +9,9 @@ from torchvision.transforms import v2
 
 from src.data.celeba import CelebA
 from src.data.digits import Digits
-from src.data.files import DamagedImageError, ImageFiles, fingerprint
+from src.data.files import ImageFiles, fingerprint
 from src.data.gallery import find_images
+from src.data.pictures import DamagedImageError
 
 
 def test_images_are_found_below_a_folder_in_order(tmp_path: Path) -> None:

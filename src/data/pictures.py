@@ -1,0 +1,94 @@
+"""Pictures in files of any kind that Pillow opens, as they are meant to be seen."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image
+
+GROUND = "white"  # behind transparent parts, as pages show most pictures
+
+Turn = Image.Transpose
+TURNS = {
+    2: Turn.FLIP_LEFT_RIGHT,
+    3: Turn.ROTATE_180,
+    4: Turn.FLIP_TOP_BOTTOM,
+    5: Turn.TRANSPOSE,
+    6: Turn.ROTATE_270,
+    7: Turn.TRANSVERSE,
+    8: Turn.ROTATE_90,
+}  # by EXIF orientation
+
+# Pillow scales the pixels of these PNGs to 8 bits, but not their colour that means transparent.
+TO_8_BITS: dict[str, Callable[[int], int]] = {
+    "L;2": lambda value: value * 85,
+    "L;4": lambda value: value * 17,
+    "RGB;16B": lambda value: value >> 8,
+}
+
+
+class DamagedImageError(ValueError):
+    """An image file cannot be decoded.
+
+    Args:
+        message: The file and the reason.
+    """
+
+
+def read_picture(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Decode a picture: its first frame, turned as its EXIF orientation says, without transparency.
+
+    Transparent parts show `GROUND`. EXIF that cannot be read leaves the picture as it is stored.
+
+    Args:
+        path: The file.
+        decode: Maps the opened picture to pixels.
+
+    Raises:
+        DamagedImageError: If that cannot be done, whatever the reason. The message says why.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise DamagedImageError(f"{path} has more than 8 bits a channel: convert it")
+            _scale_transparent_colour(image)
+            image.load()
+            return decode(_on_ground(_upright(image)))
+    except DamagedImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DamagedImageError(f"{path} is too large ({error}): scale it down") from error
+    except Exception as error:  # decoders raise anything
+        if isinstance(error, OSError) and error.strerror:
+            raise DamagedImageError(f"{path} cannot be read: {error.strerror}") from error
+        reason = str(error) or type(error).__name__
+        raise DamagedImageError(f"{path} is damaged ({reason}): fetch it again") from error
+
+
+def _scale_transparent_colour(image: Image.Image) -> None:
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or colour is None:
+        return
+    scale = TO_8_BITS.get(image.tile[0].args)
+    if scale is not None:
+        parts = map(scale, colour if isinstance(colour, tuple) else [colour])
+        image.info["transparency"] = tuple(parts) if isinstance(colour, tuple) else next(parts)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture by its EXIF alone; `ImageOps.exif_transpose` writes all other fields anew,
+    which fails for odd ones.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # of readers of EXIF, which raise anything
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _on_ground(image: Image.Image) -> Image.Image:
+    """Lay a picture on a ground of one colour, if parts of it are transparent."""
+    if not image.has_transparency_data:
+        return image
+    ground = Image.new("RGBA", image.size, GROUND)
+    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
