@@ -373,6 +373,7 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
             "device": "cpu",
             "top_k": 3,
             "cache_dir": "",
+            "strict": False,
         }
     )
     models = load_models(config, ["test"], [])

@@ -1,10 +1,13 @@
 """Pictures in files of any kind that Pillow opens, as they are meant to be seen."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
+
+from src.data.folders import printable
 
 GROUND = "white"  # behind transparent parts, as pages show most pictures
 
@@ -20,7 +23,7 @@ TURNS = {
 }  # by EXIF orientation
 
 # Pillow scales the pixels of these PNGs to 8 bits, but not their colour that means transparent.
-TO_8_BITS: dict[str, Callable[[int], int]] = {
+TO_8_BITS: dict[object, Callable[[int], int]] = {
     "L;2": lambda value: value * 85,
     "L;4": lambda value: value * 17,
     "RGB;16B": lambda value: value >> 8,
@@ -32,7 +35,20 @@ class DamagedImageError(ValueError):
 
     Args:
         message: The file and the reason.
+        reason: The reason alone.
     """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@cache
+def picture_endings() -> frozenset[str]:
+    """The endings of names that Pillow has registered for formats that it can open."""
+    endings = Image.registered_extensions()  # loads all formats first
+    # .mpo is opened as .jpg is, and not listed by itself.
+    return frozenset(ending for ending, name in endings.items() if name in {*Image.OPEN, "MPO"})
 
 
 def read_picture(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
@@ -50,22 +66,26 @@ def read_picture(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.
     try:
         with Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
-                raise DamagedImageError(f"{path} has more than 8 bits a channel: convert it")
+                raise DamagedImageError("has more than 8 bits a channel: convert it")
             _scale_transparent_colour(image)
             image.load()
             return decode(_on_ground(_upright(image)))
-    except DamagedImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise DamagedImageError(f"{path} is too large ({error}): scale it down") from error
     except Exception as error:  # decoders raise anything
-        if isinstance(error, OSError) and error.strerror:
-            raise DamagedImageError(f"{path} cannot be read: {error.strerror}") from error
-        reason = str(error) or type(error).__name__
-        raise DamagedImageError(f"{path} is damaged ({reason}): fetch it again") from error
+        reason = _reason(error)
+        raise DamagedImageError(f"{printable(path)} {reason}", reason) from error
 
 
-def _scale_transparent_colour(image: Image.Image) -> None:
+def _reason(error: Exception) -> str:
+    if isinstance(error, DamagedImageError):
+        return str(error)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"is too large ({error}): scale it down"
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return f"is damaged ({str(error) or type(error).__name__}): fetch it again"
+
+
+def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
     colour = image.info.get("transparency")
     if image.format != "PNG" or colour is None:
         return
@@ -80,7 +100,7 @@ def _upright(image: Image.Image) -> Image.Image:
     which fails for odd ones.
     """
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # of readers of EXIF, which raise anything
         return image
     return image if turn is None else image.transpose(turn)
