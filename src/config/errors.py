@@ -20,6 +20,8 @@ USER_ERRORS = (
     OmegaConfBaseException,
 )
 HINT = "\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
+# What PyTorch puts before the message of an error in a worker of a DataLoader
+IN_WORKER = re.compile(r"Caught \w+ in .*\nOriginal Traceback.*\n[\w.]+: ", re.DOTALL)
 LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
 
 
@@ -36,7 +38,9 @@ def describe_error(error: BaseException) -> str:
     unknown_key = _find_unknown_key(error)
     if unknown_key is not None:
         return _describe_unknown_key(unknown_key)
-    message = " ".join(str(error).split("See https")[0].split("Config search path")[0].split())
+    message = " ".join(
+        IN_WORKER.sub("", str(error)).split("See https")[0].split("Config search path")[0].split()
+    )
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}{HINT}"

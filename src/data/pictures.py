@@ -1,5 +1,6 @@
 """Pictures in files of any kind that Pillow opens, as they are meant to be seen."""
 
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,9 @@ from PIL import ExifTags, Image, ImageFile
 from src.data.folders import printable
 
 GROUND = "white"  # behind transparent parts, as pages show most pictures
+
+# Pillow's warnings name no file; what keeps a picture from use is an error.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Turn = Image.Transpose
 TURNS = {

@@ -21,7 +21,11 @@ from torch import Tensor
 
 from src.data.atomic import replacing, write_whole
 
-READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Of places where nobody writes, or no folder can be; a full disk is none.
+NO_PLACE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENOTDIR, errno.EEXIST, errno.ENOENT),
+)
 
 
 class StoredRows:
@@ -76,9 +80,9 @@ def write_once(
     Raises:
         OSError: If the file cannot be written, as on a full disk. Nothing is left behind.
     """
-    if _is_right(target):  # without a lock, which folders for reading alone do not take
-        return
     try:
+        if _is_right(target):  # without a lock, which folders for reading alone do not take
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
             if _is_right(target):
@@ -89,7 +93,7 @@ def write_once(
                 )
             _write(target, parts, notes)
     except OSError as error:
-        if error.errno not in READ_ONLY:
+        if error.errno not in NO_PLACE:
             raise
         raise OSError(f"{target} cannot be written ({error.strerror}): {elsewhere}") from error
 
@@ -107,7 +111,7 @@ def _checksum_file(target: Path) -> Path:
 def _is_right(target: Path) -> bool:
     try:
         return _checksum_file(target).read_text() == _checksum(target, target.name)
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
         return False
 
 

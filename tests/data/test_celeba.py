@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import run_command
 from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import v2
@@ -179,6 +181,16 @@ def test_damaged_files_are_named_and_leave_no_cache(harm: Any, message: str, roo
         load(root)
     assert not list((root / "cache").glob("*.npy"))
     assert not list((root / "cache").glob("*.partial"))
+
+
+def test_damaged_images_are_named_in_one_line_by_workers_too(root: Path) -> None:
+    damage_image(root / "celeba")
+    data = ("dataset=celeba", f"data_dir={root}", "dataset.cache=false", "loader.workers=1")
+    once = ("debug=fast", "logger=none", "encoder=convnet", "loader.batch_size=32")
+    result = run_command("train", *data, *once)
+    path = root / "celeba" / IMAGES / "000007.jpg"
+    assert result.status == 1
+    assert re.fullmatch(f"error: {path} is damaged \\(.*\\): fetch it again", result.message)
 
 
 def test_cache_is_used_again_and_rebuilt_when_settings_or_sources_change(root: Path) -> None:

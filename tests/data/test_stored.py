@@ -124,6 +124,13 @@ def test_a_file_system_for_reading_alone_is_said_as_well(
         write(tmp_path / "cache" / "rows.npy")
 
 
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])
+def test_a_place_that_is_none_is_said_as_well(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match=r"rows\.npy cannot be written .*: elsewhere=true"):
+        write(tmp_path / place / "rows.npy")
+
+
 def test_an_error_of_the_parts_leaves_nothing(tmp_path: Path) -> None:
     def parts() -> Iterator[np.ndarray]:
         yield ROWS
