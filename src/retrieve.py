@@ -38,6 +38,8 @@ def retrieve(config: DictConfig) -> None:
     write_rows(output_dir, rows)
     images = {name: model.images(place) for name, model in zip(names, models, strict=True)}
     draw(output_dir / "retrieval.png", answers, images)
+    for line in images[names[0]].left_out:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"written to {output_dir}: retrieval.png, .csv, .json", soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ BCE = (
     *("loss=bce", "readout=sigmoid", "encoder.embedding_dim=null"),
     "module.label_coding=literals",
 )
+NOBODY = 65534  # the user without rights
 IMPORTED_ONCE = ["pytorch_lightning"]  # and torch with it
 
 
@@ -150,6 +152,21 @@ def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _seeded() -> None:
     """Draws without a generator are the same whichever tests came before, on any worker."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def unprivileged(tmp_path: Path) -> Iterator[None]:
+    """Whoever runs the tests is kept out by permissions, root too."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(tmp_path, NOBODY, NOBODY)
+    for path in tmp_path.parents:
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)  # for good: other workers need it as well
+    os.seteuid(NOBODY)
+    yield
+    os.seteuid(0)
 
 
 class Shared:

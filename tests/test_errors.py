@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import SHORT, Run, run_command
 from hydra.errors import InstantiationException
+from PIL import Image
 from transformers import BertConfig, BertModel
 
 from src.train import main
@@ -400,6 +401,21 @@ BAD_INPUTS = {
         ["ckpt_path={ckpt}", "query=even", "gallery=damaged"],
         "is damaged",
     ),
+    "gallery of a damaged image among others": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=mixed", "strict=true"],
+        "mixed/b.png is damaged",
+    ),
+    "gallery of no image": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=nocheckpoints"],
+        "no images in nocheckpoints; left out: with other endings (none): 1",
+    ),
+    "neither strict nor not": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "strict=perhaps"],
+        "strict must be true or false, not 'perhaps'",
+    ),
     # Found by random overrides
     "options out of numbers": ("train", ["encoder=[1,2]"], "no config can be composed of these"),
     "flag of a number": ("train", ["optimizer._partial_=2"], "optimizer._partial_ must be true or"),
@@ -450,6 +466,9 @@ def make_bad_places() -> None:
     Path("fullresults/retrieval.csv").symlink_to("/dev/full")
     Path("damaged").mkdir()
     Path("damaged/image.png").write_bytes(b"no image")
+    Path("mixed").mkdir()
+    Path("mixed/b.png").write_bytes(b"no image")
+    Image.new("L", (8, 8)).save("mixed/a.png")
 
 
 def write_bad_checkpoints(good: Path) -> None:

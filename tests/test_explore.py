@@ -373,6 +373,7 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
             "device": "cpu",
             "top_k": 3,
             "cache_dir": "",
+            "strict": False,
         }
     )
     models = load_models(config, ["test"], [])
@@ -381,3 +382,36 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
     assert "holds other images" in second
     assert detail.count("p(literal | x)") == 1
     assert models[0].images("test split") is models[0].images("test split")
+
+
+def test_the_page_says_what_of_a_folder_is_left_out(trained_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    for number, image in enumerate(TEST_SPLIT.images[:4]):
+        name = os.fsdecode(b"%d \xe9\x1b.png" % number)
+        Image.fromarray(image[0].numpy()).save(tmp_path / "scans" / name)
+    (tmp_path / "scans" / "broken.png").touch()
+    (tmp_path / "scans" / ".hidden.png").touch()
+    folder = str(tmp_path / "scans")
+    config = DictConfig(
+        {
+            "ckpt_path": str(trained_run.checkpoint),
+            "beside": None,
+            "data_dir": None,
+            "device": "cpu",
+            "top_k": 3,
+            "cache_dir": str(tmp_path / "cache"),
+            "strict": False,
+        }
+    )
+    (before,) = load_models(config, [], [folder])
+    fault, ranking, detail, _ = search([before], folder, "even")
+    assert not fault
+    assert "4 images; left out: hidden: 1, cannot be decoded: 1; " in ranking
+    assert f"{folder}/broken.png is damaged" in ranking
+    assert r"\xe9\x1b.png" in detail
+    (ranking + detail).encode()
+
+    Image.new("L", (8, 8)).save(tmp_path / "scans" / "more.png")
+    (after,) = load_models(config, [], [folder])
+    _, _, second, *_ = search([before, after], folder, "even")
+    assert "holds other images" in second

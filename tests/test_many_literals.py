@@ -74,7 +74,9 @@ def test_a_run_without_a_table_is_reported_and_answers(
 def test_the_page_explains_an_image_by_its_likeliest_minterms(shared: Shared, faces: Path) -> None:
     run = trained("discriminants", shared, faces)
     settings = places(str(faces), "cpu") | {"ckpt_path": str(run.checkpoint)}
-    config = OmegaConf.create(settings | {"beside": None, "cache_dir": "cache", "top_k": 5})
+    config = OmegaConf.create(
+        settings | {"beside": None, "cache_dir": "cache", "top_k": 5, "strict": False}
+    )
     models = load_models(config, ["test"], [])
     fault, ranking, detail, _ = search(models, "test split", QUERY)
     assert not fault

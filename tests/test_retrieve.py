@@ -2,15 +2,18 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Run, run_command, train
 from PIL import Image
 
 from src.data.digits import Digits
+from src.data.printable import printable
 
 
 def retrieve(run: Run, folder: Path, *arguments: str) -> list[dict[str, str]]:
@@ -90,13 +93,82 @@ def test_names_of_files_do_nothing_to_a_terminal(
     assert all(row["image"].isprintable() for row in rows)
     assert any(row["image"].endswith(r"\x1b[2J\x1b]0;owned\x07.png") for row in rows)
     records = json.loads((tmp_path / "out" / "retrieval.json").read_text())
-    assert {record["image"] for record in records} == {str(gallery / it) for it in HOSTILE_NAMES}
+    assert {record["image"] for record in records} == {
+        f"{gallery}/{printable(name)}" for name in HOSTILE_NAMES
+    }
 
     (gallery / HOSTILE_NAMES[0]).write_bytes(b"no image")
-    result = run_command("retrieve", f"ckpt_path={trained_run.checkpoint}", *arguments)
+    strictly = (*arguments, "strict=true")
+    result = run_command("retrieve", f"ckpt_path={trained_run.checkpoint}", *strictly)
     assert result.status == 1
     assert r"\x1b[2J\x1b]0;owned\x07.png is damaged" in result.message
     assert result.message.isprintable()
+
+
+def test_a_folder_as_people_have_it_is_searched_and_what_is_left_out_said(
+    trained_run: Run, folder_of_digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gallery, linked = folder_of_digits, tmp_path / "linked"
+    (gallery / "part_1").rename(linked)
+    (gallery / "part_1").symlink_to(linked)
+    (linked / "loop").symlink_to(gallery)
+    some = next((gallery / "part_0").iterdir())
+    for name in (b"caf\xe9.png", b"esc\x1b]0;[red].png"):
+        shutil.copy(some, gallery / os.fsdecode(name))
+    (gallery / ".ipynb_checkpoints").mkdir()
+    shutil.copy(some, gallery / ".ipynb_checkpoints")
+    (gallery / "note.txt").touch()
+    (gallery / os.fsdecode(b"broken\xff\x1b.png")).write_text("no image")
+    asked = [f"gallery={gallery}", f"cache_dir={tmp_path}/cache", "query=even | ~even"]
+    for again in ("out", "again"):
+        rows = retrieve(trained_run, tmp_path / again, *asked, "top_k=500")
+        names = {Path(row["image"]).name for row in rows}
+        assert len(rows) == 360 + 2
+        assert names >= {"0000.png", "0359.png", r"caf\xe9.png", r"esc\x1b]0;[red].png"}
+        output = "".join(capfd.readouterr().out.splitlines())
+        counts = "left out: hidden: 1, with other endings (.txt): 1, cannot be decoded: 1"
+        assert rf"{counts}{gallery}/broken\xff\x1b.png is damaged (" in output
+        assert "\x1b" not in output
+    records = json.loads((tmp_path / "again" / "retrieval.json").read_text(encoding="utf-8"))
+    assert len(records) == len(rows)
+
+
+def test_a_checkpoint_of_the_same_size_and_time_has_other_embeddings(
+    trained_run: Run, folder_of_digits: Path, tmp_path: Path
+) -> None:
+    run = trained_run._replace(folder=tmp_path)
+    run.checkpoint.parent.mkdir()
+    gallery = [f"gallery={folder_of_digits}", "query=even", "top_k=5"]
+    kept = f"cache_dir={tmp_path}/cache"
+    content = torch.load(trained_run.checkpoint, weights_only=True)
+    torch.save(content, run.checkpoint)
+    status = run.checkpoint.stat()
+    first = retrieve(run, tmp_path / "first", *gallery, kept)
+    for name, value in content["state_dict"].items():
+        if name.startswith("encoder.") and value.is_floating_point():
+            value.neg_()
+    torch.save(content, run.checkpoint)
+    assert run.checkpoint.stat().st_size == status.st_size
+    os.utime(run.checkpoint, ns=(status.st_atime_ns, status.st_mtime_ns))
+    second = retrieve(run, tmp_path / "second", *gallery, kept)
+    fresh = retrieve(run, tmp_path / "fresh", *gallery, f"cache_dir={tmp_path}/new")
+    assert second == fresh
+    assert second != first
+    assert len(list((tmp_path / "cache").glob("embeddings-*.npy"))) == 2
+
+
+def test_embeddings_that_decay_are_made_anew_and_said(
+    trained_run: Run, folder_of_digits: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gallery = [f"gallery={folder_of_digits}", f"cache_dir={tmp_path}/cache", "query=even"]
+    first = retrieve(trained_run, tmp_path / "first", *gallery)
+    (stored,) = (tmp_path / "cache").glob("*.npy")
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    stored.write_bytes(content)
+    capfd.readouterr()
+    assert retrieve(trained_run, tmp_path / "second", *gallery) == first
+    assert f"{stored} is damaged: making it anew" in capfd.readouterr().err.replace("\n", "")
 
 
 def test_several_queries_come_from_a_file(trained_run: Run, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def explore(folder: str, device: str) -> None:
     from src.search.answers import load_models
     from src.search.page import search
 
-    settings = {"beside": None, "cache_dir": f"{folder}/cache", "top_k": 20}
+    settings = {"beside": None, "cache_dir": f"{folder}/cache", "top_k": 20, "strict": False}
     config = OmegaConf.create(places(folder, device) | settings)
     fault, *_ = search(load_models(config, ["test"], []), "test split", QUERY)
     if fault:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from src.benchmarks.timing import peak_memory, timed
-from src.data.files import StoredRows, write_once
+from src.data.stored import StoredRows, write_once
 from src.metrics.retrieval import CHUNK, best_matches, evaluate_retrieval
 from src.readouts.subspaces import MintermSubspaces
 from src.reports.tables import Row
@@ -78,7 +78,7 @@ def measure(device: str, images: int, galleries: list[int]) -> Iterator[Row]:
     for number in galleries:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "embeddings.npy"
-            write_once(path, (number, DIM), np.dtype(np.float32), gallery_parts(number))
+            write_once(path, gallery_parts(number), "set TMPDIR")
             context = get_context("spawn")  # peak memory is that of a process
             with context.Pool(1) as pool:
                 elapsed, peak = pool.apply(search, (path,))

@@ -11,7 +11,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from src.config.terminal import visible
+from src.data.printable import printable
 
 # What these say is meant for users; anything else is a fault of the program.
 USER_ERRORS = (
@@ -22,6 +22,8 @@ USER_ERRORS = (
     OmegaConfBaseException,
 )
 HINT = "\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
+# What PyTorch puts before the message of an error in a worker of a DataLoader
+IN_WORKER = re.compile(r"Caught \w+ in .*\nOriginal Traceback.*\n[\w.]+: ", re.DOTALL)
 LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
 
 
@@ -30,7 +32,7 @@ def describe_error(error: BaseException) -> str:
 
     Messages may hold names of files, which may hold anything.
     """
-    return "\n".join(map(visible, _describe(error).split("\n")))
+    return "\n".join(map(printable, _describe(error).split("\n")))
 
 
 def _describe(error: BaseException) -> str:
@@ -45,7 +47,9 @@ def _describe(error: BaseException) -> str:
     unknown_key = _find_unknown_key(error)
     if unknown_key is not None:
         return _describe_unknown_key(unknown_key)
-    message = " ".join(str(error).split("See https")[0].split("Config search path")[0].split())
+    message = " ".join(
+        IN_WORKER.sub("", str(error)).split("See https")[0].split("Config search path")[0].split()
+    )
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}{HINT}"

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from src.data.files import ImageFiles
+from src.data.folders import list_files
 from src.data.images import ImageSet, LabelledImages
 from src.data.missing import MissingDataError
 
@@ -87,7 +88,7 @@ class ChestXray14(ImageSet):
         if unknown:
             raise ValueError(f"{findings} has no row for {unknown[0]} and {len(unknown) - 1} more")
         labels = [self._labels(rows[name]["Finding Labels"]) for name in names]
-        places = {path.name: path for path in folder.rglob("*.png")}
+        places = {path.name: path for path in list_files(folder, {".png"}).files}
         absent = [name for name in names if name not in places]
         if absent:
             raise MissingDataError(

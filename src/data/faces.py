@@ -54,6 +54,8 @@ class Faces(CelebA):
     def draw(self) -> None:
         """Draw the faces, unless they are there already."""
         folder = self.root / self.folder_name
+        if folder.exists():  # whole, and perhaps for reading alone
+            return
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not folder.exists():

@@ -1,33 +1,27 @@
 """Image files, decoded when they are asked for, or once into a memory-mapped file.
 
 The memory-mapped file is named after everything that its content depends on, so that other settings
-or other source files give another one. It is written beside its name and renamed when it is
-complete; a lock lets one of several processes build while the others wait.
+or other source files give another one.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
-from src.data.atomic import replacing
+from src.data.pictures import read_picture
+from src.data.stored import write_once
 
-BROKEN = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
 CHUNK = 512  # images decoded at a time: bounds the memory that a build takes
-
-
-class DamagedImageError(ValueError):
-    """An image file cannot be decoded."""
 
 
 class ImageFiles:
@@ -36,7 +30,8 @@ class ImageFiles:
     Args:
         paths: Paths of the files, (N,).
         shape: Channels, height and width of a decoded image.
-        decode: Maps an opened image to pixels of that shape, uint8. Called from several threads.
+        decode: Maps a picture, upright and without transparency, to pixels of that shape, uint8.
+            Called from several threads.
     """
 
     def __init__(
@@ -71,107 +66,39 @@ class ImageFiles:
 
         Raises:
             DamagedImageError: If a file cannot be decoded. The message names it.
-            OSError: If a file is missing or the disk is full. Nothing is left behind.
+            OSError: If a file is missing, the disk is full or the folder cannot be written. Nothing
+                is left behind.
         """
         name = fingerprint(self.paths, {"shape": list(self.shape), **settings})
-        decoded = self._decode_all(f"decoding {len(self):,} images")
-        shape = (len(self), *self.shape)
         target = folder / f"{name}.npy"
-        write_once(target, shape, np.dtype(np.uint8), decoded)
+        write_once(target, self._decode_all(), "dataset.cache=false does without it")
         # Copy on write: torch takes writable arrays only, and nothing here writes.
         return torch.from_numpy(np.load(target, mmap_mode="c"))
 
-    def _decode_all(self, description: str) -> Iterator[np.ndarray]:
+    def _decode_all(self) -> Iterator[np.ndarray]:
+        starts = range(0, len(self), CHUNK)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            for start in track(range(0, len(self), CHUNK), description, transient=True):
-                yield from threads.map(self._read, self.paths[start : start + CHUNK])
+            for start in track(starts, f"decoding {len(self):,} images", transient=True):
+                chunk = self.paths[start : start + CHUNK]
+                yield np.stack(list(threads.map(self._read, chunk)))
 
     def _read(self, path: Path) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise DamagedImageError(f"{path} has more than 8 bits a channel: convert it")
-                pixels = self.decode(image)
-        except FileNotFoundError:
-            raise
-        except BROKEN as error:
-            raise DamagedImageError(f"{path} is damaged ({error}): fetch it again") from error
+        pixels = read_picture(path, self.decode)
         assert pixels.shape == self.shape
         assert pixels.dtype == np.uint8
         return pixels
 
 
-class StoredRows:
-    """Rows of an array in a file, mapped only while a slice of them is used.
-
-    So a file of any size can be read in the memory that a slice takes.
-
-    Args:
-        path: An `.npy` file that holds an array (N, ...).
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        stored = np.load(path, mmap_mode="r")  # reads the header, once
-        self.shape, self._dtype, self._offset = stored.shape, stored.dtype, stored.offset
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice | Tensor) -> Tensor:
-        """The rows of a slice, or at positions (n,)."""
-        mapped = np.memmap(self.path, self._dtype, "c", self._offset, self.shape)
-        return torch.from_numpy(mapped[rows])
-
-
-def write_once(
-    target: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]
-) -> None:
-    """Write an array into a file, whole or not at all, and only if it is not there.
-
-    Args:
-        target: The file, `.npy`; its folder is made if need be.
-        shape, dtype: Shape and type of the array.
-        parts: Parts of the array, in order; not asked for if the file is complete.
-
-    Raises:
-        OSError: If the disk is full. Nothing is left behind.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_suffix(".lock")):
-        if not _is_complete(target, shape, dtype):
-            _write(target, shape, dtype, parts)
-
-
-def _is_complete(target: Path, shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    try:
-        stored = np.load(target, mmap_mode="r")  # a file that is too short cannot be mapped
-    except (FileNotFoundError, ValueError, EOFError):
-        return False
-    return stored.shape == shape and stored.dtype == dtype
-
-
-def _write(
-    target: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]
-) -> None:
-    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    with replacing(target) as partial:
-        with partial.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for part in parts:
-                assert part.dtype == dtype
-                file.write(part.tobytes())
-        if not _is_complete(partial, shape, dtype):
-            raise ValueError(f"{target} would not hold an array of {shape}")
-
-
 def fingerprint(paths: Sequence[Path], settings: Mapping[str, Any]) -> str:
-    """Hash of settings and of files: names below their common folder, sizes and times."""
+    """Hash of settings and of files: names below their common folder, sizes and times.
+
+    The times are those of the last change of content or of anything else about a file (ctime).
+    Programs that copy can set the former, but not the latter.
+    """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     folder = os.path.commonpath([path.parent for path in paths])
     for path in paths:
         status = path.stat()
-        digest.update(
-            f"{os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}\n".encode()
-        )
+        digest.update(os.fsencode(os.path.relpath(path, folder)))
+        digest.update(f" {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
     return digest.hexdigest()[:16]

@@ -130,10 +130,12 @@ class ImageSet:
         return self.image_shape
 
     def decode(self, image: Image.Image) -> np.ndarray:
-        """Scale the middle of any picture to an image of this set: `stored_shape`, uint8."""
+        """Scale the middle of a picture, as `read_picture` gives it, to an image of this set:
+        `stored_shape`, uint8.
+        """
         channels, height, width = self.stored_shape
-        upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
-        fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
+        picture = image.convert("L" if channels == 1 else "RGB")
+        fitted = ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
         return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
     def augmentation(self) -> nn.Module:

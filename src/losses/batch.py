@@ -162,7 +162,7 @@ def as_loss(value: Tensor, embeddings: Tensor) -> Tensor:
     if not torch.isfinite(loss):
         largest = float(embeddings.detach().abs().max())
         raise NonFiniteEmbeddingsError(
-            f"the loss is {float(loss.detach())}: embeddings, the largest entry {largest:.2g}, are too large"
+            f"the loss is {float(loss.detach())}: embeddings of up to {largest:.2g} are too large"
         )
     return loss
 

@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from src.config.command import check_device
-from src.config.terminal import visible
 from src.data.gallery import Gallery
+from src.data.stored import file_hash
 from src.metrics.retrieval import best_matches
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
@@ -51,6 +51,7 @@ class Model:
 
     Args:
         path: The file of the checkpoint.
+        content: The hash of that file when it was loaded.
         data: The data set of the checkpoint.
         module: The model of the checkpoint, in evaluation mode on the CPU.
         device: The device that embeds images, `cpu` or `cuda`.
@@ -58,14 +59,17 @@ class Model:
         top_k: The most images of an answer, at least 1.
         splits: Splits of the data set to search.
         galleries: Folders to search.
+        strict: Whether an image of these that cannot be decoded is an error, or left out.
 
     Raises:
         ValueError: If a gallery is no folder of images.
+        PermissionError: If it may not be read.
     """
 
     def __init__(
         self,
         path: str,
+        content: str,
         data: ImageDataModule,
         module: SubspaceModule,
         device: str,
@@ -73,6 +77,7 @@ class Model:
         top_k: int,
         splits: Sequence[str],
         galleries: Sequence[str],
+        strict: bool,
     ) -> None:
         self.path = path
         self.name = f"{type(module.loss).__name__}, score {module.score_kind}"
@@ -80,9 +85,9 @@ class Model:
         self.module = module
         self.top_k = top_k
         self._device = device
-        folders = {folder: Gallery(Path(folder), data.image_set) for folder in galleries}
+        folders = {folder: Gallery(Path(folder), data.image_set, strict) for folder in galleries}
         self._open = {
-            folder: partial(open_folder, gallery, module, cache, Path(path))
+            folder: partial(open_folder, gallery, module, cache, content)
             for folder, gallery in folders.items()
         } | {f"{split} split": partial(open_split, data, split, module) for split in splits}
         self._images: dict[str, Images] = {}
@@ -102,8 +107,8 @@ class Model:
         """Return the images of a place, embedded at the first call.
 
         Raises:
-            ValueError: If there is no such split, or an image of a folder is damaged.
-            OSError: If files are missing.
+            ValueError: If there is no such split, or no image of a folder can be decoded.
+            OSError: If files are missing, or embeddings cannot be written.
         """
         if place not in self._images:
             try:
@@ -189,40 +194,59 @@ def load_models(config: DictConfig, splits: Sequence[str], galleries: Sequence[s
     """Load the checkpoints `ckpt_path` and, if it is not null, `beside` of a config.
 
     Args:
-        config: The config of a command, with `data_dir`, `device`, `cache_dir` and `top_k`, too.
+        config: The config of a command, with `data_dir`, `device`, `cache_dir`, `top_k` and
+            `strict`, too.
         splits: Splits of the data set to search.
         galleries: Folders to search.
 
     Raises:
         CheckpointError: If a file is no checkpoint.
-        ValueError: If `top_k` or `device` is none, a gallery is no folder of images, or the models
-            have different literals.
+        ValueError: If `top_k`, `device` or `strict` is none, a gallery is no folder of images, a
+            file changes while it is read, or the models have different literals.
     """
     if not isinstance(config.top_k, int) or config.top_k < 1:
         raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
+    if not isinstance(config.strict, bool):
+        raise ValueError(f"strict must be true or false, not {config.strict!r}")
     check_device(config.device)
     paths = [config.ckpt_path] if config.beside is None else [config.ckpt_path, config.beside]
-    loaded = {path: load_checkpoint(path, config.data_dir)[1:] for path in paths}
-    first = loaded[paths[0]][1].literals
-    for path, (_, module) in loaded.items():
+    loaded = {path: load_with_hash(path, config.data_dir) for path in paths}
+    first = loaded[paths[0]][2].literals
+    for path, (_, _, module) in loaded.items():
         if module.literals != first:
             raise ValueError(
                 f"models beside each other need the same literals: {paths[0]} has "
                 f"{', '.join(first)}; {path} has {', '.join(module.literals)}"
             )
-    cache = Path(config.cache_dir)
+    places = (splits, galleries, config.strict)
     return [
-        Model(path, data, module, config.device, cache, config.top_k, splits, galleries)
-        for path, (data, module) in loaded.items()
+        Model(path, *parts, config.device, Path(config.cache_dir), config.top_k, *places)
+        for path, parts in loaded.items()
     ]
 
 
+def load_with_hash(path: str, data_dir: str | None) -> tuple[str, ImageDataModule, SubspaceModule]:
+    """Load a checkpoint, as `load_checkpoint` does, with the hash of its file.
+
+    Raises:
+        CheckpointError: If the file is no checkpoint.
+        ValueError: If another one takes its place meanwhile, as in a run that goes on.
+    """
+    before = file_hash(Path(path)) if Path(path).is_file() else None
+    _, data, module = load_checkpoint(path, data_dir)
+    content = file_hash(Path(path))
+    if content != before:
+        raise ValueError(f"{path} was written while it was read: ask again")
+    return content, data, module
+
+
 def check_same_images(place: str, model: Model, other: Model) -> None:
-    """Raise ValueError if a split holds other images for one model than for another."""
-    labels, others = model.images(place).labels, other.images(place).labels
-    if labels is None or others is None:  # folders
-        return
-    if not torch.equal(labels, others):
+    """Raise ValueError if a place holds other images for one model than for another."""
+    images, others = model.images(place), other.images(place)
+    alike = images.names == others.names
+    if alike and images.labels is not None and others.labels is not None:
+        alike = torch.equal(images.labels, others.labels)
+    if not alike:
         raise ValueError(f"the {place} of {model.path} holds other images than {other.path}'s")
 
 
@@ -240,7 +264,7 @@ def read_query(text: str, module: SubspaceModule) -> Proposition:
 
 
 def show(value: Any) -> str:
-    """A value of a row as text: floats with four decimals, names of files made visible."""
+    """A value of a row as text: floats with four decimals."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4f}" if isinstance(value, float) else visible(str(value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -8,8 +8,9 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from src.data.files import StoredRows
 from src.data.gallery import Gallery
+from src.data.printable import printable
+from src.data.stored import StoredRows
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 
@@ -21,6 +22,7 @@ class Images(NamedTuple):
     pixels: Any  # maps positions (n,) to images (n, channels, height, width), uint8
     names: Sequence[str] | None  # (N,), paths
     labels: Tensor | None  # (N, C), bool
+    left_out: Sequence[str]  # what of a folder is not among them and why, in lines
 
 
 def open_split(data: ImageDataModule, split: str, module: SubspaceModule) -> Images:
@@ -36,15 +38,11 @@ def open_split(data: ImageDataModule, split: str, module: SubspaceModule) -> Ima
         module(batch.images.to(module.device)).cpu()
         for batch in track(loader, f"embedding {len(images):,} images", transient=True)
     ]
-    return Images(torch.cat(parts), lambda chosen: images[chosen].images, None, images.labels)
+    return Images(torch.cat(parts), lambda chosen: images[chosen].images, None, images.labels, [])
 
 
-def open_folder(gallery: Gallery, module: SubspaceModule, cache: Path, checkpoint: Path) -> Images:
-    """Embed a folder, on the device of the module, or read its embeddings: see `Gallery.embed`.
-
-    Raises:
-        DamagedImageError: If an image cannot be decoded; it is named.
-    """
-    embeddings = gallery.embed(module, cache, checkpoint)
-    names = [str(path) for path in gallery.files.paths]
-    return Images(embeddings, gallery.files.__getitem__, names, None)
+def open_folder(gallery: Gallery, module: SubspaceModule, cache: Path, model: str) -> Images:
+    """Embed a folder, on the device of the module, or read its embeddings: see `Gallery.embed`."""
+    embeddings, files, left_out = gallery.embed(module, cache, model)
+    names = [printable(path) for path in files.paths]
+    return Images(embeddings, files.__getitem__, names, None, left_out)

@@ -75,7 +75,7 @@ def show_ranking(asked: Asked, model: Model, answer: Answer | None, fault: str) 
     if answer is None:
         return render("ranking", model=model, text=asked.text, fault=fault)
     images, rows = model.images(asked.place), answer.rows
-    result = f"{len(images.embeddings):,} images"
+    result = "; ".join([f"{len(images.embeddings):,} images", *images.left_out])
     if images.labels is not None:
         right = sum(row["answers"] for row in rows)
         answers = int(answer.query.holds(images.labels).sum())

@@ -9,7 +9,6 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from src.config.terminal import visible
 from src.reports.figures.retrieval import retrieval_figure
 from src.search.answers import Answer, show
 from src.search.images import Images
@@ -32,8 +31,7 @@ def make_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as `retrieval.json`, with names of files as they are, and `retrieval.csv`, with
-    names that are `visible`.
+    """Write rows as `retrieval.csv` and `retrieval.json`.
 
     Raises:
         OSError: If the disk is full.
@@ -41,10 +39,7 @@ def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with (folder / "retrieval.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
-        writer.writerows(
-            {key: visible(cell) if isinstance(cell, str) else cell for key, cell in row.items()}
-            for row in rows
-        )
+        writer.writerows(rows)
     (folder / "retrieval.json").write_text(json.dumps(list(rows), indent=2) + "\n")
 
 

@@ -1,3 +1,5 @@
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import run_command
 from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import v2
@@ -20,8 +23,9 @@ from src.data.celeba import (
     crop_square,
 )
 from src.data.faces import DRAWING, Faces, write_faces
-from src.data.files import DamagedImageError, ImageFiles
+from src.data.files import ImageFiles
 from src.data.missing import MissingDataError
+from src.data.pictures import DamagedImageError
 from src.subspaces.propositions import Proposition
 
 ROOT = Path(__file__).parent.parent.parent
@@ -179,6 +183,16 @@ def test_damaged_files_are_named_and_leave_no_cache(harm: Any, message: str, roo
     assert not list((root / "cache").glob("*.partial"))
 
 
+def test_damaged_images_are_named_in_one_line_by_workers_too(root: Path) -> None:
+    damage_image(root / "celeba")
+    data = ("dataset=celeba", f"data_dir={root}", "dataset.cache=false", "loader.workers=1")
+    once = ("debug=fast", "logger=none", "encoder=convnet", "loader.batch_size=32")
+    result = run_command("train", *data, *once)
+    path = root / "celeba" / IMAGES / "000007.jpg"
+    assert result.status == 1
+    assert re.fullmatch(f"error: {path} is damaged \\(.*\\): fetch it again", result.message)
+
+
 def test_cache_is_used_again_and_rebuilt_when_settings_or_sources_change(root: Path) -> None:
     load(root)
     (first,) = (root / "cache").glob("*.npy")
@@ -198,6 +212,55 @@ def test_half_written_cache_is_never_read(root: Path) -> None:
     (cache,) = (root / "cache").glob("*.npy")
     cache.write_bytes(cache.read_bytes()[:-1000])
     assert torch.equal(load(root).splits["train"].images, expected)
+
+
+def test_cache_that_decays_is_made_anew_and_said(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = load(root).splits["train"].images
+    (cache,) = (root / "cache").glob("*.npy")
+    content = bytearray(cache.read_bytes())
+    content[5000] ^= 1
+    cache.write_bytes(content)
+    assert torch.equal(load(root).splits["train"].images, expected)
+    assert f"{cache} is damaged: making it anew" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_image_overwritten_with_its_old_size_and_time_is_decoded_anew(root: Path) -> None:
+    load(root)
+    image = root / "celeba" / IMAGES / "000010.jpg"
+    before = image.stat()
+    with Image.open(image) as face:
+        face.transpose(Image.Transpose.ROTATE_180).save(image, quality=85)
+    image.write_bytes(image.read_bytes().ljust(before.st_size, b"\0"))
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert image.stat().st_size == before.st_size
+    decoded = load(root, cache=False).splits["test"].images
+    assert torch.equal(load(root).splits["test"].images, decoded)
+
+
+def test_data_for_reading_alone_is_used_without_a_cache_or_with_what_it_has(
+    root: Path, unprivileged: None
+) -> None:
+    root.chmod(0o500)
+    with pytest.raises(OSError, match=r"cannot be written .*: dataset\.cache=false does without"):
+        load(root)
+    expected = load(root, cache=False).splits["train"].images
+    root.chmod(0o700)
+    load(root)
+    for path in (root, root / "cache"):
+        path.chmod(0o500)
+    assert torch.equal(load(root).splits["train"].images, expected)
+    for path in (root, root / "cache"):
+        path.chmod(0o700)
+
+
+def test_drawn_faces_for_reading_alone_are_used(tmp_path: Path, unprivileged: None) -> None:
+    Faces(30, 0, str(tmp_path), **SETTINGS).load()
+    next(tmp_path.glob("*.lock")).unlink()
+    tmp_path.chmod(0o500)
+    assert Faces(30, 0, str(tmp_path), **SETTINGS).load()
+    tmp_path.chmod(0o700)
 
 
 def test_full_disk_is_said_and_leaves_nothing_behind(root: Path) -> None:

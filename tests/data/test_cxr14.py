@@ -72,6 +72,17 @@ def test_validation_holds_out_whole_patients(root: Path) -> None:
     assert len(both.flatten(1).unique(dim=0)) == 32
 
 
+def test_images_behind_links_are_found(root: Path) -> None:
+    expected = load(root).splits["train"].images
+    archives = root / "archives"
+    archives.mkdir()
+    for folder in sorted((root / "cxr14").glob("images_*")):
+        folder.rename(archives / folder.name)
+        folder.symlink_to(archives / folder.name)
+    (archives / "images_001" / "back").symlink_to(root / "cxr14")
+    assert torch.equal(load(root).splits["train"].images, expected)
+
+
 def test_missing_parts_are_named(root: Path) -> None:
     image = next((root / "cxr14").rglob("00000003_000.png"))
     image.unlink()

@@ -1,6 +1,7 @@
 """Every loss on batches at the edge: the right value or a clear error, never NaN in silence."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -67,7 +68,7 @@ def value_and_gradient(name: str, embeddings: Tensor, others: Tensor) -> tuple[T
 @pytest.mark.parametrize(("number", "dim"), [(0, DIM), (NUM, 0)])
 def test_nothing_is_refused(name: str, number: int, dim: int) -> None:
     embeddings, others = batch(name, number)
-    with pytest.raises(ValueError, match="at least|must be"):
+    with pytest.raises(ValueError, match=r"at least|must be"):
         loss_of(name)(embeddings[:, :dim], others)
 
 
@@ -86,12 +87,8 @@ def test_what_is_no_number_is_refused(name: str, wrong: float, part: str) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_too_large_is_refused_or_has_a_value(name: str) -> None:
     embeddings, others = batch(name)
-    try:
-        value = loss_of(name)(TOO_LARGE * embeddings, others)
-    except NonFiniteEmbeddingsError as error:
-        assert "large" in str(error)
-    else:
-        assert torch.isfinite(value)
+    with suppress(NonFiniteEmbeddingsError):
+        assert torch.isfinite(loss_of(name)(TOO_LARGE * embeddings, others))
 
 
 CASES: dict[str, Callable[[Tensor, Tensor], Arguments]] = {
@@ -121,7 +118,7 @@ def test_edges_have_values_and_gradients(name: str, case: str) -> None:
 def test_one_sample_has_a_value_or_is_refused(name: str) -> None:
     embeddings, others = batch(name, 1)
     if name in (*OVER_RELATIONS, "supcon"):  # which compare samples
-        with pytest.raises(ValueError, match="relates no samples|two samples"):
+        with pytest.raises(ValueError, match=r"relates no samples|two samples"):
             loss_of(name)(embeddings, others)
         return
     value, gradient = value_and_gradient(name, embeddings, others)
