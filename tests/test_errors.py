@@ -216,6 +216,16 @@ BAD_INPUTS = {
     "evaluate disguised config": ("evaluate", ["ckpt_path=disguised.ckpt"], "which is refused"),
     "evaluate other weights": ("evaluate", ["ckpt_path=mixed.ckpt"], "do not fit its config"),
     "query missing": ("retrieve", ["ckpt_path={ckpt}"], "give either query="),
+    "queries in no text": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=utf16.txt"],
+        "utf16.txt, line 1: no text in UTF-8",
+    ),
+    "queries in an empty file": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=empty.ckpt"],
+        "empty.ckpt is empty",
+    ),
     "queries from nowhere": ("retrieve", ["ckpt_path={ckpt}", "queries=no.txt"], "no.txt"),
     "gallery nowhere": (
         "retrieve",
@@ -457,6 +467,7 @@ class Payload:
 def make_bad_places() -> None:
     """Folders here in which something is in the way, or what is written goes to a full device."""
     Path("file").write_text("in the way")
+    Path("utf16.txt").write_text("even", encoding="utf-16")
     for name, blocked in (("nocheckpoints", "checkpoints"), ("noreport", "report")):
         Path(name).mkdir()
         (Path(name) / blocked).write_text("in the way")

@@ -34,12 +34,16 @@ class LabelledImages(Dataset[ImageBatch]):
             are decoded whenever they are asked for.
         labels: (N, C), nonzero where a literal is true.
         positions: (n,), positions of the images that make up the split; all by default.
+
+    Raises:
+        ValueError: If there are not as many images as labels.
     """
 
     def __init__(
         self, images: Tensor | ImageFiles, labels: Tensor, positions: Tensor | None = None
     ) -> None:
-        assert len(images) == len(labels)
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images and labels of {len(labels)} belong together")
         self._images = images
         self._positions = torch.arange(len(images)) if positions is None else positions
         self.labels = labels[self._positions].bool()
@@ -144,8 +148,29 @@ class ImageSet:
 
     @cached_property
     def splits(self) -> Mapping[str, LabelledImages]:
-        """The splits, loaded on first use."""
-        return self.load()
+        """The splits, loaded on first use.
+
+        Raises:
+            ValueError: If one of them is empty.
+        """
+        splits = self.load()
+        check_filled(splits, type(self).__name__)
+        return splits
+
+
+def check_filled(splits: Mapping[str, LabelledImages], source: str) -> None:
+    """Raise ValueError if a split has no image: training, validation and test need some each.
+
+    Args:
+        splits: The splits by name.
+        source: The set or setting that they come from, for the message.
+    """
+    empty = [name for name, split in splits.items() if not len(split)]
+    if empty:
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in splits.items())
+        raise ValueError(
+            f"{source} leaves no image to {' and '.join(empty)} ({sizes}): every split needs some"
+        )
 
 
 class OfficialSplits(ImageSet):
