@@ -29,9 +29,10 @@ def train(config: DictConfig) -> float | None:
     """Load the images, then fit and test; return what a search optimizes."""
     check_keys(config, Keys)
     check_value("protocol.name", config.protocol.name, str)
+    image_set = instantiate(config.dataset)
+    config.dataset.update(image_set.settled())
     if config.ckpt_path == "auto" and not _go_on(config):
         return None
-    image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
     from src.runs.fit import fit_and_test
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -107,8 +107,8 @@ class CelebA(ImageSet):
         ValueError: If CelebA has no such attribute.
     """
 
-    mean: ClassVar = (0.0, 0.0, 0.0)
-    std: ClassVar = (1.0, 1.0, 1.0)
+    mean = (0.0, 0.0, 0.0)
+    std = (1.0, 1.0, 1.0)
 
     def __init__(
         self,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -55,8 +54,8 @@ class ChestXray14(ImageSet):
         "Mass | Nodule",
         "Pneumothorax & ~(Infiltration | Effusion)",
     )
-    mean: ClassVar = (0.5, 0.5, 0.5)
-    std: ClassVar = (0.25, 0.25, 0.25)
+    mean = (0.5, 0.5, 0.5)
+    std = (0.25, 0.25, 0.25)
 
     def __init__(
         self, root: str, image_size: int, validation: float, split_seed: int, cache: bool

@@ -1,11 +1,11 @@
 """Labelled images, and the sets that they belong to."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -102,8 +102,9 @@ class ImageSet:
     literals: tuple[str, ...]
     example_queries: tuple[str, ...]  # shown in the report
     image_shape: tuple[int, int, int]  # channels, height, width
-    mean: ClassVar[tuple[float, ...]]  # per channel, of pixels in [0, 1]
-    std: ClassVar[tuple[float, ...]]
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
+    std: tuple[float, ...]
+    notes: Sequence[str] = ()  # on what was loaded, in lines for the user
 
     def fetch(self) -> None:
         """Download or make the files, for sets where that can be done; only on request."""
@@ -127,6 +128,12 @@ class ImageSet:
     def load(self) -> Mapping[str, LabelledImages]:
         """Return the splits `train`, `val` and `test`."""
         raise NotImplementedError
+
+    def settled(self) -> Mapping[str, Any]:
+        """Values of arguments that were left to the files, for the config that a checkpoint keeps:
+        with them the set is made without its files.
+        """
+        return {}
 
     @property
     def stored_shape(self) -> tuple[int, int, int]:
@@ -158,7 +165,7 @@ class ImageSet:
         return splits
 
 
-def check_filled(splits: Mapping[str, LabelledImages], source: str) -> None:
+def check_filled(splits: Mapping[str, Sized], source: str) -> None:
     """Raise ValueError if a split has no image: training, validation and test need some each.
 
     Args:

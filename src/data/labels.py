@@ -30,26 +30,33 @@ class Labels(NamedTuple):
     lines: list[int]  # (N,)
     values: Tensor  # (N, C), bool; false where unknown
     unknown: Tensor  # (N, C), bool
+    splits: list[str] | None  # (N,), if there is a column of them
 
 
-def read_labels(table: Table, name: int, columns: Sequence[int]) -> Labels:
+def read_labels(
+    table: Table, name: int, columns: Sequence[int], split: int | None = None
+) -> Labels:
     """Read the rows of a table.
 
     Args:
         table: The table, whose rows are used up.
         name: The column that names images.
         columns: The columns of labels, (C,).
+        split: The column of splits, if there is one.
 
     Raises:
         ValueError: If a value is spelt in no known way, or -1 where others are 0; a row names no
             image, or one that another names; or there is no row. The message has the line.
     """
-    names, lines, codes = [], [], []  # a byte for each label: as words, CelebA's take a gigabyte
+    names, lines, splits = [], [], []
+    codes = []  # a byte for each label: as words, CelebA's take a gigabyte
     for line, cells in table:
         if not cells[name]:
             raise table.wrong(line, "no image is named")
         names.append(cells[name])
         lines.append(line)
+        if split is not None:
+            splits.append(read_split(table, line, cells[split]))
         codes.append(bytes(_code(table, line, column, cells[column]) for column in columns))
     if not names:
         raise ValueError(f"{table.path} has no row")
@@ -57,7 +64,7 @@ def read_labels(table: Table, name: int, columns: Sequence[int]) -> Labels:
     read = read.view(len(names), len(columns))
     _check_minus(table, lines, columns, read)
     check_once((name, table.place(line)) for name, line in zip(names, lines, strict=True))
-    return Labels(names, lines, read == TRUE, read == UNKNOWN)
+    return Labels(names, lines, read == TRUE, read == UNKNOWN, splits or None)
 
 
 def read_split(table: Table, line: int, text: str) -> str:

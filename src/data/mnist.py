@@ -44,8 +44,8 @@ class Mnist(OfficialSplits):
     )
     example_queries = ("three", "three | eight", "~(one | seven) & ~four")
     image_shape = (1, 28, 28)
-    mean: ClassVar = (0.1307,)
-    std: ClassVar = (0.3081,)
+    mean = (0.1307,)
+    std = (0.3081,)
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     system_folder: ClassVar[Path | None] = None  # folder of a distribution's package
 
@@ -123,8 +123,8 @@ class FashionMnist(Mnist):
         "Sneaker | Ankle_boot",
         "~Bag & ~(Coat | Pullover | Shirt)",
     )
-    mean: ClassVar = (0.5,)
-    std: ClassVar = (0.5,)
+    mean = (0.5,)
+    std = (0.5,)
     source: ClassVar = datasets.FashionMNIST
     system_folder: ClassVar = Path("/usr/share/datasets/fashion-mnist")
 

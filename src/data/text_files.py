@@ -6,7 +6,7 @@ lines are skipped, but counted: every error says file and line.
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -69,9 +69,7 @@ class Table:
         """
         if name in self.columns:
             return self.columns.index(name)
-        close = get_close_matches(name, self.columns, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(self.columns)}"
-        raise ValueError(f"{self.path} has no column {name}; {hint}")
+        raise ValueError(f"{self.path} has no column {name}; {nearest(name, self.columns)}")
 
     def place(self, line: int) -> str:
         """The place of a row, for messages."""
@@ -80,6 +78,13 @@ class Table:
     def wrong(self, line: int, problem: str) -> ValueError:
         """The error for what is wrong in a row."""
         return ValueError(f"{self.place(line)}: {problem}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say for a message which of the known names is meant, or all of them."""
+    names = list(filter(None, known))
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"it has {', '.join(names)}"
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
