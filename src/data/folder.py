@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from src.data.gallery import find_images
+from src.data.folders import list_files
 from src.data.own import Listed, OwnImages, literal_name
+from src.data.pictures import picture_endings
 
 # Names of the folders of splits; 0, 1 and 2 are those of classes.
 SPLIT_FOLDERS = {
@@ -49,7 +50,9 @@ class ImageFolders(OwnImages):
         classes: list[str] = []
         splits: list[str | None] = []
         for split, folder in self._folders():
-            found = find_images(folder)
+            found = list_files(folder, picture_endings()).files
+            if not found:
+                raise ValueError(f"no images in {folder}, which names a class: remove it")
             paths += found
             classes += [literal_name(folder.name)] * len(found)
             splits += [split] * len(found)

@@ -12,9 +12,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from src.data.files import ImageFiles
-from src.data.gallery import find_images
+from src.data.folders import list_files
 from src.data.images import ImageSet, LabelledImages, check_filled
 from src.data.missing import MissingDataError, found_in
+from src.data.pictures import picture_endings
 from src.subspaces.minterms import distinct_minterms, find_minterms
 from src.subspaces.propositions import Proposition, PropositionError
 
@@ -164,9 +165,12 @@ class OwnImages(ImageSet):
         )
 
     def count_others(self, folder: Path, paths: Sequence[Path]) -> list[str]:
-        """A note on images in a folder that are none of these, if there are any."""
-        others = len(set(find_images(folder)) - set(paths))
-        return [f"{others:,} other images in {folder} have no label"] if others else []
+        """Notes on what is in a folder beside these images, if there is anything."""
+        listing = list_files(folder, picture_endings())
+        others = len(set(listing.files) - set(paths))
+        left_out = {"images without a label": others} if others else {}
+        counted = ", ".join(f"{why}: {n:,}" for why, n in {**left_out, **listing.left_out}.items())
+        return [f"left out of {folder}: {counted}"] if counted else []
 
     def _set_literals(self, names: Sequence[str]) -> None:
         self.literals = tuple(map(literal_name, names))

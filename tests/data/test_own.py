@@ -165,7 +165,11 @@ def test_empty_labels_are_refused_unless_it_is_said_how_they_are_meant(root: Pat
 
 def test_images_without_a_label_are_counted(root: Path) -> None:
     Image.new("RGB", (9, 9)).save(root / "pictures" / "another.png")
-    assert f"1 other images in {root / 'pictures'} have no label" in load(root).notes
+    (root / "pictures" / "read.me").touch()
+    note = (
+        f"left out of {root / 'pictures'}: images without a label: 1, with other endings (.me): 1"
+    )
+    assert note in load(root).notes
 
 
 def test_what_is_settled_makes_the_set_without_its_files(root: Path) -> None:
