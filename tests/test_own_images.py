@@ -50,7 +50,7 @@ def run(shapes: Path) -> Run:
     """A short training on them, from their own folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(shapes)
-        data = ("dataset=table", "'dataset.images=my pictures'", "dataset.labels=labels.csv")
+        data = ("dataset=table", "dataset.images=my pictures", "dataset.labels=labels.csv")
         assert run_command("prepare", *data, "dataset.image_size=16") == (0, "")
         assert run_command("train", *data, *QUICK, "hydra.run.dir=run") == (0, "")
     return read_run(shapes / "run")
@@ -66,7 +66,7 @@ def test_training_learns_the_literals_of_the_table(run: Run, shapes: Path) -> No
 
 
 def test_preparation_counts_and_says_how(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = (f"'dataset.images={shapes}/my pictures'", f"dataset.labels={shapes}/labels.csv")
+    data = (f"dataset.images={shapes}/my pictures", f"dataset.labels={shapes}/labels.csv")
     arguments = ("dataset=table", *data, "dataset.image_size=16", f"data_dir={shapes}/data")
     assert run_command("prepare", *arguments) == (0, "")
     output = capsys.readouterr().out
@@ -96,7 +96,7 @@ def test_training_goes_on_and_ends_as_before(
     run: Run, shapes: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(shapes)
-    data = ("dataset=table", "'dataset.images=my pictures'", "dataset.labels=labels.csv")
+    data = ("dataset=table", "dataset.images=my pictures", "dataset.labels=labels.csv")
     again = run_command("train", *data, *QUICK, "hydra.run.dir=run", "ckpt_path=auto")
     assert again == (0, "")
     assert "finished already" in capsys.readouterr().out
