@@ -33,6 +33,8 @@ def prepare(config: DictConfig) -> None:
         table.add_row(literal, *(f"{part:.1%}" for part in parts))
     console = Console()
     console.print(table)
+    for note in image_set.notes:
+        console.print(note, soft_wrap=True, markup=False, highlight=False)
     folder = Path(config.data_dir)
     files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
     size = sum(path.stat().st_size for path in files) / 1e6

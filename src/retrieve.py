@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from src.config.command import command
+from src.data.text_files import read_lines
 
 
 def retrieve(config: DictConfig) -> None:
@@ -47,18 +48,14 @@ def read_queries(config: DictConfig) -> list[str]:
     """Read the query, or those of a file, one a line.
 
     Raises:
-        ValueError: If there is none, or both are given.
+        ValueError: If there is none, or both are given, or the file is no text in UTF-8.
         OSError: If the file cannot be read.
     """
     if (config.query is None) == (config.queries is None):
         raise ValueError('give either query="..." or queries=FILE with one query a line')
     if config.queries is None:
         return [str(config.query)]
-    lines = Path(config.queries).read_text().splitlines()
-    texts = [line.strip() for line in lines if line.strip()]
-    if not texts:
-        raise ValueError(f"{config.queries} holds no query")
-    return texts
+    return [text for _, text in read_lines(Path(config.queries))]
 
 
 main = command("retrieve", text_keys=["ckpt_path", "beside", "query", "queries", "gallery"])(

@@ -32,9 +32,10 @@ def train(config: DictConfig) -> float | None:
     if "model" in config.encoder and Path(str(config.encoder.model)).is_dir():
         # Named in full, so that the checkpoint is read from any other folder.
         config.encoder.model = str(Path(config.encoder.model).absolute())
+    image_set = instantiate(config.dataset)
+    config.dataset.update(image_set.settled())
     if config.ckpt_path == "auto" and not _go_on(config):
         return None
-    image_set = instantiate(config.dataset)
     assert image_set.splits  # loaded before Lightning, which takes seconds: data may be missing
     from src.runs.fit import fit_and_test
 

@@ -44,6 +44,8 @@ def check_part(config: DictConfig, name: str) -> None:
     if name == "trainer":
         with open_dict(part):
             del part.threads  # which is no argument of Lightning's
+    for key in OmegaConf.missing_keys(part):  # which a command has to give, such as dataset.images
+        part[key] = "given"
     if "_target_" in part:
         check_values(part)
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 # Command, arguments, and what the message must hold. {ckpt} is a good checkpoint, {clip} a good
 # model, {mute} one without a tokenizer and {bert} one of another kind.
-BAD_INPUTS = {
+BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "misspelt key": ("train", ["loss.alhpa=0.9"], "did you mean loss.alpha?"),
     "missing data": (
         "train",
@@ -216,6 +216,16 @@ BAD_INPUTS = {
     "evaluate disguised config": ("evaluate", ["ckpt_path=disguised.ckpt"], "which is refused"),
     "evaluate other weights": ("evaluate", ["ckpt_path=mixed.ckpt"], "do not fit its config"),
     "query missing": ("retrieve", ["ckpt_path={ckpt}"], "give either query="),
+    "queries in no text": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=utf16.txt"],
+        "utf16.txt, line 1: no text in UTF-8",
+    ),
+    "queries in an empty file": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=empty.ckpt"],
+        "empty.ckpt is empty",
+    ),
     "queries from nowhere": ("retrieve", ["ckpt_path={ckpt}", "queries=no.txt"], "no.txt"),
     "gallery nowhere": (
         "retrieve",
@@ -446,6 +456,66 @@ BAD_INPUTS = {
     ),
 }
 
+# Tables of labels for the images 0.png to 9.png, which are damaged, and what the message must hold
+BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
+    "missing": ("file,hat\n0.png,1\n10.png,0\n11.png,1\n", "2 of 3 images are not in "),
+    "value": ("file,hat\n\n0.png,1\n1.png,maybe\n", ", line 4: hat is 'maybe', which is no label"),
+    "number": ("file,hat\n0.png,0.5\n", ", line 2: hat is '0.5', which is no label"),
+    "uncertain": ("file,hat\n0.png,0\n1.png,-1\n", ", line 3: hat is -1, while other labels are 0"),
+    "unknown": ("file,hat\n0.png,1\n1.png,\n", "set dataset.unknown=negative"),
+    "twice": ("file,hat\n0.png,1\n0.png,0\n", "once: 0.png ("),
+    "constant": ("file,hat\n" + "".join(f"{n}.png,1\n" for n in range(10)), "nothing to learn in"),
+    "undecodable": ("file,hat\n" + "".join(f"{n}.png,{n % 2}\n" for n in range(10)), "is damaged"),
+    "few": ("file,hat\n0.png,1\n1.png,0\n", "leaves no image to val and test"),
+    "split": ("file,hat,split\n0.png,1,tset\n", ", line 2: 'tset' is no split"),
+    "untested": ("file,hat,split\n0.png,1,train\n1.png,0,val\n", "leaves no image to test"),
+    "unnamed": ("file,hat\n0.png,1\n,0\n", ", line 3: no image is named"),
+    "headless": (",file,hat\n0,0.png,1\n", "its first column has no name; say by dataset.name_"),
+    "unlabelled": ("file\n0.png\n", "has no column of labels, only file"),
+    "reserved": ("file,and\n0.png,1\n", "'and' cannot name a literal"),
+    "alike": ("file,a b,a-b\n0.png,1,0\n", "a column needs another name than 'a-b'"),
+    "same": ("file,hat,hat\n0.png,1,0\n", "has two columns hat"),
+    "short": ("file,hat\n0.png\n", ", line 2: 1 values, where 2 columns are named"),
+    "quoted": ('file,hat\n"0.png,1\n', ", line 2: no row of a table"),
+    "rowless": ("file,hat\n", "has no row"),
+    "empty": ("\n", "is empty"),
+    "utf16": ("file,hat\n0.png,1\n".encode("utf-16"), ", line 1: no text in UTF-8"),
+    "page": ("<html>moved</html>", "holds a web page"),
+}
+TABLE = ["dataset=table", "dataset.images=pictures"]
+BAD_INPUTS |= {
+    f"table: {name}": ("train", [*TABLE, f"dataset.labels=tables/{name}.csv"], expected)
+    for name, (_, expected) in BAD_TABLES.items()
+}
+BAD_INPUTS |= {
+    "table: not there": (
+        "train",
+        [*TABLE, "dataset.labels=nowhere/labels.csv"],
+        "labels.csv (nowhere: there is no such folder)",
+    ),
+    "table: not said": ("train", TABLE, "dataset.labels is missing: add dataset.labels=..."),
+    "table: no such literal": (
+        "train",
+        [*TABLE, "dataset.labels=tables/few.csv", "dataset.literals=[hut]"],
+        "has no column hut; did you mean hat?",
+    ),
+    "table: no such column of names": (
+        "train",
+        [*TABLE, "dataset.labels=tables/few.csv", "dataset.name_column=fiel"],
+        "has no column fiel; did you mean file?",
+    ),
+    "folder: no classes": (
+        "train",
+        ["dataset=folder", "dataset.images=pictures"],
+        "has 0 folders of images",
+    ),
+    "folder: not there": (
+        "train",
+        ["dataset=folder", "dataset.images=nowhere"],
+        "there is no ",
+    ),
+}
+
 
 class Payload:
     """Runs a command when it is unpickled without care."""
@@ -457,6 +527,14 @@ class Payload:
 def make_bad_places() -> None:
     """Folders here in which something is in the way, or what is written goes to a full device."""
     Path("file").write_text("in the way")
+    for folder in ("pictures", "tables"):
+        Path(folder).mkdir()
+    for number in range(10):
+        Path(f"pictures/{number}.png").write_bytes(b"no image")
+    for table, (content, _) in BAD_TABLES.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        Path(f"tables/{table}.csv").write_bytes(data)
+    Path("utf16.txt").write_text("even", encoding="utf-16")
     for name, blocked in (("nocheckpoints", "checkpoints"), ("noreport", "report")):
         Path(name).mkdir()
         (Path(name) / blocked).write_text("in the way")

@@ -1,9 +1,9 @@
-"""CelebA from its published folder: aligned JPEGs, attribute and partition files."""
+"""CelebA from its published folder, or a copy: aligned images, attribute and partition files."""
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,10 @@ from torch import Tensor, nn
 
 from src.data.files import ImageFiles
 from src.data.images import ImageSet, LabelledImages
-from src.data.missing import MissingDataError
+from src.data.labels import read_labels, read_split
+from src.data.listed import check_once, check_same, locate
+from src.data.missing import MissingDataError, found_in
+from src.data.text_files import Row, Table, read_lines, read_table
 
 ATTRIBUTES, PARTITION, IMAGES = (
     "list_attr_celeba.txt",
@@ -26,6 +29,12 @@ CHECKSUMS = {
 }
 PARTITIONS = {"train": 0, "val": 1, "test": 2}
 ALIGNED_SIZE = (178, 218)  # width and height
+FORMS = {
+    ATTRIBUTES: (ATTRIBUTES, "list_attr_celeba.csv"),
+    PARTITION: (PARTITION, "list_eval_partition.csv"),
+    IMAGES: (IMAGES, "img_align_celeba_png"),
+}  # as published, and in other copies
+SHOWN = 40  # characters of a file in a message
 TOP_ROWS = 40  # cut off before resizing, which leaves a square
 
 NAMES = (
@@ -82,7 +91,8 @@ Unlabelled = Literal["keep", "drop"]
 class CelebA(ImageSet):
     """Aligned faces with some of their 40 attributes as literals; the official partition.
 
-    The folder may be as published (`Anno/`, `Eval/`, `Img/`) or as torchvision lays it out.
+    The folder may be as published (`Anno/`, `Eval/`, `Img/`), as torchvision lays it out, or as on
+    Kaggle, with tables as CSV. Images may lie deeper in their folder, and be PNGs.
 
     Args:
         root: Folder of all data sets.
@@ -97,8 +107,8 @@ class CelebA(ImageSet):
         ValueError: If CelebA has no such attribute.
     """
 
-    mean: ClassVar = (0.0, 0.0, 0.0)
-    std: ClassVar = (1.0, 1.0, 1.0)
+    mean = (0.0, 0.0, 0.0)
+    std = (1.0, 1.0, 1.0)
 
     def __init__(
         self,
@@ -141,7 +151,8 @@ class CelebA(ImageSet):
         )
         names, labels = read_attributes(attributes, self.literals)
         parts = read_partition(partition, names)
-        files = ImageFiles([images / name for name in names], self.image_shape, self.decode)
+        paths = locate(images, names, "unpack all of them there")
+        files = ImageFiles(paths, self.image_shape, self.decode)
         settings = {"top_rows": TOP_ROWS}
         pixels = files.cached(self.root / "cache", settings) if self.cache else files
         wanted = labels.any(dim=1) if self.unlabelled == "drop" else torch.ones(len(labels)).bool()
@@ -153,18 +164,19 @@ class CelebA(ImageSet):
 
     def checksums(self) -> Mapping[Path, str]:
         folder = self.root / self.folder_name
-        return {self._find(folder, name): md5 for name, md5 in CHECKSUMS.items()}
+        found = {self._find(folder, name): md5 for name, md5 in CHECKSUMS.items()}
+        return {path: md5 for path, md5 in found.items() if path.name in CHECKSUMS}
 
     def _find(self, folder: Path, name: str) -> Path:
-        candidates = [folder / name, *(folder / part / name for part in ("Anno", "Eval", "Img"))]
-        for candidate in candidates:
-            if candidate.exists():
-                return candidate
+        for part in ("", "Anno", "Eval", "Img"):
+            for form in FORMS[name]:
+                if (folder / part / form).exists():
+                    return folder / part / form
         raise MissingDataError(
-            f"no {name} in {folder} or its Anno, Eval, Img",
+            f"no {name} in {folder} or its Anno, Eval, Img ({found_in(folder)})",
             "put CelebA's img_align_celeba, list_attr_celeba.txt and list_eval_partition.txt there "
-            "(its site or torchvision.datasets.CelebA has them), or train on drawn stand-ins with "
-            "dataset=faces",
+            "(its site, torchvision.datasets.CelebA or, as .csv, Kaggle has them), or train on "
+            "drawn stand-ins with dataset=faces",
         )
 
     def decode(self, image: Image.Image) -> np.ndarray:
@@ -186,43 +198,50 @@ def crop_square(image: Image.Image, size: int) -> np.ndarray:
 
 
 def read_attributes(path: Path, literals: Sequence[str]) -> tuple[list[str], Tensor]:
-    """File names (N,) and labels (N, C), bool, of the attribute file.
+    """File names (N,) and labels (N, C), bool, of the attribute file: the published one, or CSV.
 
     Raises:
-        ValueError: If the file does not have these attributes, or not as many rows as it says.
+        ValueError: If the file does not have these attributes, not as many rows as it says, or
+            anything but labels. The message has the line.
     """
-    count, header, *rows = path.read_text().splitlines()
-    columns = header.split()
-    missing = [name for name in literals if name not in columns]
-    if missing:
+    table = read_table(path) if path.suffix == ".csv" else _read_published(path)
+    labels = read_labels(table, 0, [table.find(name) for name in literals])
+    if labels.unknown.any():
+        line = labels.lines[int(labels.unknown.any(dim=1).int().argmax())]
+        raise table.wrong(line, "a label is missing: fetch the file again")
+    return labels.names, labels.values
+
+
+def _read_published(path: Path) -> Table:
+    """The table in the words of the published attribute file, below the number of its rows."""
+    (first, count), *rest = read_lines(path)
+    if not count.isdecimal() or not rest:
         raise ValueError(
-            f"{path} has no attribute {', '.join(missing)}; it has {', '.join(columns)}"
+            f"{path}, line {first}: {count[:SHOWN]!r} in the place of the number of images, and of "
+            "a header below it"
         )
+    (_, header), *rows = rest
     if len(rows) != int(count):
-        raise ValueError(
-            f"{path} says {count.strip()} images and has {len(rows)} rows: fetch it again"
-        )
-    chosen = [columns.index(name) for name in literals]
-    names, labels = [], torch.zeros(len(rows), len(literals), dtype=torch.bool)
-    for index, row in enumerate(rows):  # not all at once: 8 million words take half a gigabyte
-        name, *values = row.split()
-        if len(values) != len(columns):
-            raise ValueError(f"{path}, line {index + 3}: {len(values)} values, not {len(columns)}")
-        names.append(name)
-        labels[index] = torch.tensor([values[column] == "1" for column in chosen])
-    return names, labels
+        raise ValueError(f"{path} says {count} images and has {len(rows)} rows: fetch it again")
+    return Table(path, ["image", *header.split()], (Row(line, text.split()) for line, text in rows))
 
 
 def read_partition(path: Path, names: Sequence[str]) -> Tensor:
     """Official split of every image: (N,), 0 train, 1 val, 2 test.
 
     Raises:
-        ValueError: If the file does not name the same images as the attribute file.
+        ValueError: If the file, the published one or CSV, does not name each of these images once,
+            and no others, or not their split. The message has the line, or the first names.
     """
-    parts = dict(line.split() for line in path.read_text().splitlines())
-    if list(parts) != list(names):
-        raise ValueError(
-            f"{path} lists {len(parts)} images and {ATTRIBUTES} {len(names)}, "
-            "or in another order: fetch both again"
-        )
-    return torch.tensor([int(parts[name]) for name in names])
+    if path.suffix == ".csv":
+        table = read_table(path)
+    else:
+        rows = (Row(line, text.split()) for line, text in read_lines(path))
+        table = Table(path, ["image", "partition"], rows)
+    column, places, parts = table.find("partition"), [], {}
+    for line, cells in table:
+        places.append((cells[0], table.place(line)))
+        parts[cells[0]] = PARTITIONS[read_split(table, line, cells[column])]
+    check_once(places)
+    check_same(parts, str(path), names, "the attribute file")
+    return torch.tensor([parts[name] for name in names])

@@ -36,8 +36,8 @@ class Cifar10(OfficialSplits):
         "~(automobile | truck) & ~bird",
     )
     image_shape = (3, 32, 32)
-    mean: ClassVar = (0.4914, 0.4822, 0.4465)
-    std: ClassVar = (0.2023, 0.1994, 0.2010)
+    mean = (0.4914, 0.4822, 0.4465)
+    std = (0.2023, 0.1994, 0.2010)
     source: ClassVar[type[datasets.CIFAR10]] = datasets.CIFAR10
 
     def augmentation(self) -> nn.Module:

@@ -1,18 +1,17 @@
 """ChestX-ray14 from its published files: PNG folders, findings and the official lists."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from src.data.files import ImageFiles
-from src.data.folders import list_files
 from src.data.images import ImageSet, LabelledImages
-from src.data.missing import MissingDataError
+from src.data.listed import check_once, check_same, locate
+from src.data.missing import MissingDataError, found_in
+from src.data.text_files import Table, read_lines, read_table
 
 FINDINGS, TRAIN_LIST, TEST_LIST = "Data_Entry_2017.csv", "train_val_list.txt", "test_list.txt"
 FINDINGS_NAMES = (FINDINGS, "Data_Entry_2017_v2020.csv")
@@ -55,8 +54,8 @@ class ChestXray14(ImageSet):
         "Mass | Nodule",
         "Pneumothorax & ~(Infiltration | Effusion)",
     )
-    mean: ClassVar = (0.5, 0.5, 0.5)
-    std: ClassVar = (0.25, 0.25, 0.25)
+    mean = (0.5, 0.5, 0.5)
+    std = (0.25, 0.25, 0.25)
 
     def __init__(
         self, root: str, image_size: int, validation: float, split_seed: int, cache: bool
@@ -78,26 +77,21 @@ class ChestXray14(ImageSet):
         lists = [folder / TRAIN_LIST, folder / TEST_LIST]
         if findings is None or not all(path.exists() for path in lists):
             raise MissingDataError(
-                f"no {FINDINGS}, {TRAIN_LIST} and {TEST_LIST} in {folder}",
+                f"no {' or '.join(FINDINGS_NAMES)}, {TRAIN_LIST} and {TEST_LIST} in {folder} "
+                f"({found_in(folder)})",
                 "put the files of ChestX-ray14 there (the NIH Clinical Center publishes them)",
             )
-        rows = {row["Image Index"]: row for row in csv.DictReader(findings.open())}
-        train_names, test_names = (path.read_text().split() for path in lists)
+        listed = {path: read_lines(path) for path in lists}
+        check_once((name, f"{path}, line {line}") for path in lists for line, name in listed[path])
+        train_names, test_names = ([name for _, name in listed[path]] for path in lists)
         names = [*train_names, *test_names]
-        unknown = [name for name in names if name not in rows]
-        if unknown:
-            raise ValueError(f"{findings} has no row for {unknown[0]} and {len(unknown) - 1} more")
-        labels = [self._labels(rows[name]["Finding Labels"]) for name in names]
-        places = {path.name: path for path in list_files(folder, {".png"}).files}
-        absent = [name for name in names if name not in places]
-        if absent:
-            raise MissingDataError(
-                f"{len(absent)} of {len(names)} images, such as {absent[0]}, are not in {folder}",
-                "unpack all image archives there",
-            )
-        files = ImageFiles([places[name] for name in names], self.stored_shape, self.decode)
+        found, patient_of = self._read_findings(read_table(findings))
+        check_same(names, f"{TRAIN_LIST} and {TEST_LIST}", found, str(findings))
+        labels = [found[name] for name in names]
+        paths = locate(folder, names, "unpack all image archives there")
+        files = ImageFiles(paths, self.stored_shape, self.decode)
         pixels = files.cached(self.root / "cache", {"set": "cxr14"}) if self.cache else files
-        patients = torch.tensor([int(rows[name]["Patient ID"]) for name in train_names])
+        patients = torch.tensor([patient_of[name] for name in train_names])
         held_out = self._draw_patients(patients)
         train = torch.arange(len(train_names))
         chosen = {
@@ -115,12 +109,25 @@ class ChestXray14(ImageSet):
         order = torch.randperm(len(distinct), generator=generator)
         return torch.isin(patients, distinct[order[: round(self.validation * len(distinct))]])
 
-    def _labels(self, findings: str) -> list[bool]:
-        present = {name.replace(" ", "_") for name in findings.split("|")}
-        unknown = present - set(self.literals)
-        if unknown:
-            raise ValueError(f"unknown finding {', '.join(sorted(unknown))} in {FINDINGS}")
-        return [name in present for name in self.literals]
+    def _read_findings(self, table: Table) -> tuple[dict[str, list[bool]], dict[str, int]]:
+        """The labels (C,) of every image, and its patient."""
+        image, findings, patient = map(table.find, ("Image Index", "Finding Labels", "Patient ID"))
+        labels, patients, places = {}, {}, []
+        for line, cells in table:
+            name = cells[image]
+            present = {part.strip().replace(" ", "_") for part in cells[findings].split("|")}
+            unknown = sorted(present - set(self.literals))
+            if unknown:
+                raise table.wrong(line, f"unknown finding {', '.join(map(repr, unknown))}")
+            if len(present) > 1 and "No_Finding" in present:
+                raise table.wrong(line, f"{cells[findings]!r} names findings and No Finding")
+            if not cells[patient].isdecimal():
+                raise table.wrong(line, f"Patient ID is {cells[patient]!r}, which is no number")
+            labels[name] = [literal in present for literal in self.literals]
+            patients[name] = int(cells[patient])
+            places.append((name, table.place(line)))
+        check_once(places)
+        return labels, patients
 
     @property
     def stored_shape(self) -> tuple[int, int, int]:

@@ -33,8 +33,8 @@ class Digits(ImageSet):
     literals = tuple(DIGITS_WITH)
     example_queries = ("prime & ~even", "square | (even & has_loop)", "at_least_five")
     image_shape = (1, 8, 8)
-    mean: ClassVar = (0.3053,)
-    std: ClassVar = (0.3760,)
+    mean = (0.3053,)
+    std = (0.3760,)
 
     def __init__(self, split_seed: int) -> None:
         self.split_seed = split_seed

@@ -1,7 +1,6 @@
 """Canvases that hold several garments of FashionMNIST, five kinds of which are the literals."""
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,8 +36,8 @@ class FashionSets(FashionMnist):
         "Trouser & Sneaker & ~Bag",
     )
     image_shape = (1, ROWS * CELL, COLUMNS * CELL)
-    mean: ClassVar = (0.12,)
-    std: ClassVar = (0.25,)
+    mean = (0.12,)
+    std = (0.25,)
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
 """Labelled images, and the sets that they belong to."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -34,12 +34,16 @@ class LabelledImages(Dataset[ImageBatch]):
             are decoded whenever they are asked for.
         labels: (N, C), nonzero where a literal is true.
         positions: (n,), positions of the images that make up the split; all by default.
+
+    Raises:
+        ValueError: If there are not as many images as labels.
     """
 
     def __init__(
         self, images: Tensor | ImageFiles, labels: Tensor, positions: Tensor | None = None
     ) -> None:
-        assert len(images) == len(labels)
+        if len(images) != len(labels):
+            raise ValueError(f"{len(images)} images and labels of {len(labels)} belong together")
         self._images = images
         self._positions = torch.arange(len(images)) if positions is None else positions
         self.labels = labels[self._positions].bool()
@@ -98,8 +102,9 @@ class ImageSet:
     literals: tuple[str, ...]
     example_queries: tuple[str, ...]  # shown in the report
     image_shape: tuple[int, int, int]  # channels, height, width
-    mean: ClassVar[tuple[float, ...]]  # per channel, of pixels in [0, 1]
-    std: ClassVar[tuple[float, ...]]
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
+    std: tuple[float, ...]
+    notes: Sequence[str] = ()  # on what was loaded, in lines for the user
 
     def fetch(self) -> None:
         """Download or make the files, for sets where that can be done; only on request."""
@@ -124,6 +129,12 @@ class ImageSet:
         """Return the splits `train`, `val` and `test`."""
         raise NotImplementedError
 
+    def settled(self) -> Mapping[str, Any]:
+        """Values of arguments that were left to the files, for the config that a checkpoint keeps:
+        with them the set is made without its files.
+        """
+        return {}
+
     @property
     def stored_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of stored pixels; normalisation may repeat the channel."""
@@ -144,8 +155,29 @@ class ImageSet:
 
     @cached_property
     def splits(self) -> Mapping[str, LabelledImages]:
-        """The splits, loaded on first use."""
-        return self.load()
+        """The splits, loaded on first use.
+
+        Raises:
+            ValueError: If one of them is empty.
+        """
+        splits = self.load()
+        check_filled(splits, type(self).__name__)
+        return splits
+
+
+def check_filled(splits: Mapping[str, Sized], source: str) -> None:
+    """Raise ValueError if a split has no image: training, validation and test need some each.
+
+    Args:
+        splits: The splits by name.
+        source: The set or setting that they come from, for the message.
+    """
+    empty = [name for name, split in splits.items() if not len(split)]
+    if empty:
+        sizes = ", ".join(f"{name} {len(split):,}" for name, split in splits.items())
+        raise ValueError(
+            f"{source} leaves no image to {' and '.join(empty)} ({sizes}): every split needs some"
+        )
 
 
 class OfficialSplits(ImageSet):

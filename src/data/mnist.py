@@ -19,6 +19,9 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+SIDE = 28  # pixels
+CLASSES = 10
+SHOWN = 12  # bytes of a file in a message
 
 
 class Mnist(OfficialSplits):
@@ -41,8 +44,8 @@ class Mnist(OfficialSplits):
     )
     example_queries = ("three", "three | eight", "~(one | seven) & ~four")
     image_shape = (1, 28, 28)
-    mean: ClassVar = (0.1307,)
-    std: ClassVar = (0.3081,)
+    mean = (0.1307,)
+    std = (0.3081,)
     source: ClassVar[type[datasets.MNIST]] = datasets.MNIST
     system_folder: ClassVar[Path | None] = None  # folder of a distribution's package
 
@@ -61,7 +64,9 @@ class Mnist(OfficialSplits):
         return one_hot(classes, len(self.literals))
 
     def read_split(self, name: str) -> LabelledImages:
-        images, classes = (read_idx(self.folder() / file) for file in FILES[name])
+        paths = [self.folder() / file for file in FILES[name]]
+        images, classes = map(read_idx, paths)
+        _check_pair(images, classes, *map(find_file, paths))
         return LabelledImages(images.unsqueeze(1), self.label(classes.long()))
 
     def _torchvision_folder(self) -> Path:
@@ -118,14 +123,36 @@ class FashionMnist(Mnist):
         "Sneaker | Ankle_boot",
         "~Bag & ~(Coat | Pullover | Shirt)",
     )
-    mean: ClassVar = (0.5,)
-    std: ClassVar = (0.5,)
+    mean = (0.5,)
+    std = (0.5,)
     source: ClassVar = datasets.FashionMNIST
     system_folder: ClassVar = Path("/usr/share/datasets/fashion-mnist")
 
 
+def _check_pair(images: Tensor, classes: Tensor, images_path: Path, classes_path: Path) -> None:
+    """Refuse files that are sound but no images of 28 x 28 pixels and their ten classes."""
+    if images.shape[1:] != (SIDE, SIDE):
+        raise ValueError(
+            f"{images_path} holds {tuple(images.shape)} bytes, where (N, {SIDE}, {SIDE}) are due"
+        )
+    if classes.shape != images.shape[:1]:
+        raise ValueError(
+            f"{classes_path} holds {tuple(classes.shape)} classes for the {len(images)} images of "
+            f"{images_path}: fetch both again"
+        )
+    if len(classes) and classes.max() >= CLASSES:
+        raise ValueError(
+            f"{classes_path} has classes up to {classes.max()}, where 0 to {CLASSES - 1} are due: "
+            "is it another set, such as EMNIST?"
+        )
+
+
 def read_idx(path: Path) -> Tensor:
-    """Read an IDX file of bytes, gzipped (with `.gz` after its name) or not."""
+    """Read an IDX file of bytes, gzipped (with `.gz` after its name) or not.
+
+    Raises:
+        ValueError: If it is no such file, or damaged.
+    """
     stored = find_file(path)
     data = stored.read_bytes()
     if stored.suffix == ".gz":
@@ -133,10 +160,15 @@ def read_idx(path: Path) -> Tensor:
             data = gzip.decompress(data)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{stored} is damaged ({error}): fetch it again") from error
-    dimensions = data[3]
+    dimensions = data[3] if len(data) > 3 else 0
+    start = 4 + 4 * dimensions
+    if data[:3] != b"\0\0\x08" or not dimensions or len(data) < start:
+        raise ValueError(
+            f"{stored} is no IDX file of bytes: it starts with {data[:SHOWN]!r}; fetch it again"
+        )
     shape = np.frombuffer(data, ">u4", dimensions, offset=4)
-    values = np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions)
-    if data[:3] != b"\0\0\x08" or len(values) != np.prod(shape, dtype=np.int64):
+    values = np.frombuffer(data, np.uint8, offset=start)
+    if len(values) != np.prod(shape, dtype=np.int64):
         raise ValueError(f"{stored} is damaged: {len(values)} bytes where {shape.tolist()} are due")
     return torch.from_numpy(values.reshape(shape).copy())
 

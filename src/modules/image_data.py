@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from src.data.corruption import draw_unseen, flip_labels, mask_labels
-from src.data.images import ImageBatch, ImageSet, LabelledImages
+from src.data.images import ImageBatch, ImageSet, LabelledImages, check_filled
 from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
 from src.subspaces.minterms import distinct_minterms, find_minterms
 
@@ -108,6 +108,7 @@ class ImageDataModule(pl.LightningDataModule):
             for name in ("train", "val"):
                 left = find_minterms(splits[name].labels, unseen) < 0
                 splits[name] = splits[name].select(left.nonzero().flatten())
+            check_filled(splits, f"loader.unseen={self.unseen}")
         train = splits["train"]
         labels = flip_labels(train.labels, self.flipped, self.seed)
         labels = mask_labels(labels, self.masked, self.seed)

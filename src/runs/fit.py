@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from rich.console import Console
 from wandb.sdk.lib.runid import generate_id
 
 from src.config.instantiate import instantiate
@@ -53,6 +54,9 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
             "a sweep over several processes would mix its jobs: start one job a command"
         )
 
+    if trainer.is_global_zero:
+        for note in image_set.notes:
+            Console().print(note, soft_wrap=True, markup=False, highlight=False)
     last = output_dir / "checkpoints" / "last.ckpt"
     try:
         if trainer.is_global_zero:

@@ -29,6 +29,8 @@ INDIFFERENT = (
     "loader.workers",
     "loader.on_device",
     "dataset.root",
+    "dataset.images",
+    "dataset.labels",
     "dataset.cache",
     "encoder.weights",
 )

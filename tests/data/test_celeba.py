@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,73 @@ def test_original_folders_are_found_too(root: Path) -> None:
     assert torch.equal(load(root).splits["train"].images, expected)
 
 
+def as_on_kaggle(folder: Path) -> None:
+    """CSV tables with Windows line ends, and a folder in the folder of images."""
+    _, header, *rows = (line.split() for line in (folder / ATTRIBUTES).read_text().splitlines())
+    parts = [line.split() for line in (folder / PARTITION).read_text().splitlines()]
+    for name, lines in ((ATTRIBUTES, [["image_id", *header], *rows]), (PARTITION, parts)):
+        lines = [["image_id", "partition"], *lines] if name == PARTITION else lines
+        text = "".join(",".join(line) + "\r\n" for line in lines)
+        (folder / name).with_suffix(".csv").write_text(text, newline="")
+        (folder / name).unlink()
+    (folder / IMAGES).rename(folder / "images")
+    (folder / IMAGES).mkdir()
+    (folder / "images").rename(folder / IMAGES / IMAGES)
+
+
+def as_windows_saves(folder: Path) -> None:
+    """Byte-order marks, Windows line ends and blank lines."""
+    for name in (ATTRIBUTES, PARTITION):
+        lines = (folder / name).read_text().splitlines()
+        text = "\ufeff" + "\r\n".join([*lines[:2], "", *lines[2:], "", ""])
+        (folder / name).write_text(text, newline="")
+
+
+def as_floats(folder: Path) -> None:
+    edit(folder / ATTRIBUTES, lambda text: text.replace(" -1", " 0.0").replace("  1", " 1.0"))
+
+
+def as_words(folder: Path) -> None:
+    edit(folder / ATTRIBUTES, lambda text: text.replace(" -1", " False").replace("  1", " True"))
+
+
+def in_another_order(folder: Path) -> None:
+    edit(folder / PARTITION, lambda text: "\n".join(reversed(text.splitlines())))
+
+
+@pytest.mark.parametrize(
+    "change", [as_on_kaggle, as_windows_saves, as_floats, as_words, in_another_order]
+)
+def test_other_copies_are_read_as_the_published_one(change: Any, root: Path) -> None:
+    expected = load(root).splits
+    change(root / "celeba")
+    assert_same(load(root).splits, expected)
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    for name, split in expected.items():
+        assert torch.equal(found[name].labels, split.labels)
+        assert torch.equal(found[name].images, split.images)
+
+
+def test_png_copies_are_read_by_the_names_of_the_jpegs(root: Path) -> None:
+    expected = load(root).splits
+    folder = root / "celeba"
+    (folder / f"{IMAGES}_png").mkdir()
+    for path in (folder / IMAGES).iterdir():
+        with Image.open(path) as face:
+            face.save(folder / f"{IMAGES}_png" / f"{path.stem}.png")
+        path.unlink()
+    (folder / IMAGES).rmdir()
+    assert_same(load(root).splits, expected)
+
+
+def test_what_the_folder_holds_is_said_where_a_file_is_missing(root: Path) -> None:
+    (root / "celeba" / ATTRIBUTES).rename(root / "celeba" / "attributes.zip")
+    with pytest.raises(MissingDataError, match=r"no list_attr_celeba.* \(it holds attributes.zip,"):
+        load(root)
+
+
 def test_images_without_any_attribute_are_kept_or_dropped_everywhere(root: Path) -> None:
     kept, dropped = load(root), load(root, unlabelled="drop")
     for split in ("train", "val", "test"):
@@ -160,6 +228,64 @@ def shorten_partition(folder: Path) -> None:
     (folder / PARTITION).write_text("\n".join(lines[:-3]) + "\n")
 
 
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    path.write_text(change(path.read_text()))
+
+
+def repeat_in_partition(folder: Path) -> None:
+    edit(folder / PARTITION, lambda text: text + "000003.jpg 2\n")
+
+
+def repeat_attributes(folder: Path) -> None:
+    lines = (folder / ATTRIBUTES).read_text().splitlines()
+    (folder / ATTRIBUTES).write_text("\n".join(["41", *lines[1:], lines[4]]))
+
+
+def list_in_partition_alone(folder: Path) -> None:
+    edit(folder / PARTITION, lambda text: text + "41.jpg 2\n")
+
+
+def misspell_split(folder: Path) -> None:
+    edit(folder / PARTITION, lambda text: text.replace("000003.jpg 0", "000003.jpg 7"))
+
+
+def spell(line: int, column: int, word: str, folder: Path) -> None:
+    lines = (folder / ATTRIBUTES).read_text().splitlines()
+    cells = lines[line - 1].split()
+    cells[column] = word
+    lines[line - 1] = " ".join(cells)
+    (folder / ATTRIBUTES).write_text("\n".join(lines))
+
+
+def misspell_label(folder: Path) -> None:
+    spell(4, 1, "maybe", folder)
+
+
+def forget_label(folder: Path) -> None:
+    spell(4, 1, "NaN", folder)
+
+
+def mix_minus_and_zero(folder: Path) -> None:
+    spell(4, 1, "-1", folder)
+    spell(9, 1, "0", folder)
+
+
+def forget_count(folder: Path) -> None:
+    edit(folder / ATTRIBUTES, lambda text: text.partition("\n")[2])
+
+
+def leave_no_validation(folder: Path) -> None:
+    edit(folder / PARTITION, lambda text: text.replace(" 1\n", " 2\n"))
+
+
+def leave_no_test(folder: Path) -> None:
+    edit(folder / PARTITION, lambda text: text.replace(" 2\n", " 1\n"))
+
+
+def leave_no_training(folder: Path) -> None:
+    edit(folder / PARTITION, lambda text: text.replace(" 0\n", " 1\n"))
+
+
 def remove_image(folder: Path) -> None:
     (folder / IMAGES / "000009.jpg").unlink()
 
@@ -169,17 +295,28 @@ def remove_image(folder: Path) -> None:
     [
         (damage_image, "000007.jpg is damaged"),
         (drop_attribute_row, "says 40 images and has 39 rows"),
-        (cut_attribute_row, "line 6: 39 values, not 40"),
-        (rename_attribute, "has no attribute Bald"),
-        (shorten_partition, "lists 37 images"),
-        (remove_image, "000009.jpg"),
+        (cut_attribute_row, "line 6: 40 values, where 41 columns are named"),
+        (rename_attribute, "has no column Bald; did you mean Baldness"),
+        (shorten_partition, "3 images of the attribute file are not in .*: 000038.jpg, 000039"),
+        (repeat_in_partition, r"1 images .* 000003.jpg \(.*, line 3, and .*, line 41\)"),
+        (repeat_attributes, r"1 images .* 000003.jpg \(.*, line 5, and .*, line 43\)"),
+        (list_in_partition_alone, "1 images of .*partition.txt are not in the attribute file: 41"),
+        (misspell_split, r"line 3: '7' is no split: write train, val or test"),
+        (misspell_label, r"line 4: 5_o_Clock_Shadow is 'maybe', which is no label"),
+        (forget_label, "line 4: a label is missing"),
+        (mix_minus_and_zero, r"line 3: .* is -1, while other labels are 0"),
+        (forget_count, "line 1: '5_o_Clock_Shadow .*' in the place of the number of images"),
+        (leave_no_validation, "leaves no image to val"),
+        (leave_no_test, "leaves no image to test"),
+        (leave_no_training, r"CelebA leaves no image to train \(train 0, val 36, test 4\)"),
+        (remove_image, r"1 of 40 images are not in .*: 000009.jpg; unpack all"),
     ],
 )
 def test_damaged_files_are_named_and_leave_no_cache(harm: Any, message: str, root: Path) -> None:
     harm(root / "celeba")
     with pytest.raises((ValueError, OSError), match=message):
-        load(root)
-    assert not list((root / "cache").glob("*.npy"))
+        load(root, attributes=["5_o_Clock_Shadow", *FIVE])
+    assert "leaves" in message or not list((root / "cache").glob("*.npy"))
     assert not list((root / "cache").glob("*.partial"))
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,110 @@ def test_images_behind_links_are_found(root: Path) -> None:
     assert torch.equal(load(root).splits["train"].images, expected)
 
 
+def edit(path: Path, change: Callable[[str], str]) -> None:
+    path.write_text(change(path.read_text()))
+
+
+def as_the_second_version(folder: Path) -> None:
+    """The name and columns of 2020, with a byte-order mark and an end of line as on Windows."""
+    lines = (folder / FINDINGS).read_text().splitlines()
+    text = "\ufeff" + "".join(f"{line},\r\n" for line in lines)
+    (folder / "Data_Entry_2017_v2020.csv").write_text(text, newline="")
+    (folder / FINDINGS).unlink()
+
+
+def with_blank_lines(folder: Path) -> None:
+    for name in (FINDINGS, TRAIN_LIST, TEST_LIST):
+        edit(folder / name, lambda text: "\ufeff" + text.replace("\n", "\r\n\r\n"))
+
+
+def as_jpegs(folder: Path) -> None:
+    for path in list(folder.rglob("*.png")):
+        path.rename(path.with_suffix(".jpg"))  # Pillow looks at the content
+
+
+@pytest.mark.parametrize("change", [as_the_second_version, with_blank_lines, as_jpegs])
+def test_other_copies_are_read_as_the_published_one(change: Any, root: Path) -> None:
+    expected = load(root).splits
+    change(root / "cxr14")
+    for name, split in load(root).splits.items():
+        assert torch.equal(split.labels, expected[name].labels)
+        assert torch.equal(split.images, expected[name].images)
+
+
+def repeat_in_other_list(folder: Path) -> None:
+    first = (folder / TRAIN_LIST).read_text().split()[0]
+    edit(folder / TEST_LIST, lambda text: f"{text}\n{first}")
+
+
+def repeat_in_list(folder: Path) -> None:
+    edit(folder / TRAIN_LIST, lambda text: f"{text}\n{text.split()[0]}")
+
+
+def leave_out_of_lists(folder: Path) -> None:
+    edit(folder / TEST_LIST, lambda text: text.rpartition("\n")[0])
+
+
+def repeat_findings(folder: Path) -> None:
+    edit(folder / FINDINGS, lambda text: text + "00000001_000.png,Hernia,0,1,50,M,PA\n")
+
+
+def empty_test_list(folder: Path) -> None:
+    edit(folder / TEST_LIST, lambda text: "\n \n")
+
+
+def misspell_patient(folder: Path) -> None:
+    edit(folder / FINDINGS, lambda text: text.replace("png,No Finding,0,1,", "png,No Finding,0,A,"))
+
+
+def contradict(folder: Path) -> None:
+    edit(folder / FINDINGS, lambda text: text.replace("Effusion|Mass", "No Finding|Mass"))
+
+
+def rename_column(folder: Path) -> None:
+    edit(folder / FINDINGS, lambda text: text.replace("Finding Labels", "Finding_Labels"))
+
+
+def save_a_web_page(folder: Path) -> None:
+    (folder / FINDINGS).write_text("<!DOCTYPE html><html>404</html>")
+
+
+def save_as_utf_16(folder: Path) -> None:
+    (folder / FINDINGS).write_text((folder / FINDINGS).read_text(), encoding="utf-16")
+
+
+def keep_two_copies(folder: Path) -> None:
+    copy = folder / "small" / "00000001_000.png"
+    copy.parent.mkdir()
+    copy.write_bytes(next(folder.rglob("00000001_000.png")).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (repeat_in_other_list, r"00000001_000.png \(.*train_val_list.txt, line 1, and .*test_list"),
+        (repeat_in_list, r"00000001_000.png \(.*train_val_list.txt, line 1, and .*line 33\)"),
+        (leave_out_of_lists, "1 images of .*2017.csv are not in .*test_list.txt: 00000020_001"),
+        (repeat_findings, r"00000001_000.png \(.*, line 41, and .*, line 42\)"),
+        (empty_test_list, "test_list.txt is empty"),
+        (misspell_patient, "2017.csv, line 41: Patient ID is 'A', which is no number"),
+        (contradict, "names findings and No Finding"),
+        (rename_column, "has no column Finding Labels; did you mean Finding_Labels"),
+        (save_a_web_page, "2017.csv holds a web page"),
+        (save_as_utf_16, "2017.csv, line 1: no text in UTF-8"),
+        (keep_two_copies, "00000001_000.png may be .* or .*: keep one of them"),
+    ],
+)
+def test_lists_and_findings_that_do_not_fit_are_named(harm: Any, message: str, root: Path) -> None:
+    harm(root / "cxr14")
+    with pytest.raises(ValueError, match=message):
+        load(root)
+
+
 def test_missing_parts_are_named(root: Path) -> None:
     image = next((root / "cxr14").rglob("00000003_000.png"))
     image.unlink()
-    with pytest.raises(MissingDataError, match=r"1 of 40 images, such as 00000003_000\.png"):
+    with pytest.raises(MissingDataError, match=r"1 of 40 images are not in .*: 00000003_000\.png"):
         load(root)
     (root / "cxr14" / TEST_LIST).unlink()
     with pytest.raises(MissingDataError, match=r"test_list\.txt"):
@@ -97,10 +198,10 @@ def test_unknown_finding_and_missing_row_are_named(root: Path) -> None:
     path = root / "cxr14" / FINDINGS
     text = path.read_text()
     path.write_text(text.replace("Hernia", "Hernias"))
-    with pytest.raises(ValueError, match="unknown finding Hernias"):
+    with pytest.raises(ValueError, match="line 3: unknown finding 'Hernias'"):
         load(root)
     path.write_text("\n".join(text.splitlines()[:-2]) + "\n")
-    with pytest.raises(ValueError, match="has no row for"):
+    with pytest.raises(ValueError, match=r"2 images of .* are not in .*2017\.csv: 00000001_000"):
         load(root)
 
 

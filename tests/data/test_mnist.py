@@ -65,6 +65,44 @@ def test_cut_off_file_is_named(tmp_path: Path) -> None:
         Mnist(str(tmp_path), **SETTINGS).load()
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (0, b"", "is no IDX file of bytes: it starts with b''; fetch it again"),
+        (1, b"\0\0", "is no IDX file of bytes"),
+        (0, b"\0\0\x08\x03\0\0", "is no IDX file of bytes"),
+        (1, b"<!DOCTYPE html>", "is no IDX file of bytes: it starts with b'<!DOCTYPE ht'"),
+        (1, idx(torch.zeros(59, dtype=torch.uint8)), r"holds \(59,\) classes for the 60 images"),
+        (
+            1,
+            idx(torch.full((60,), 26, dtype=torch.uint8)),
+            "has classes up to 26, where 0 to 9 are",
+        ),
+        (0, idx(torch.zeros(60, 32, 32, dtype=torch.uint8)), r"holds \(60, 32, 32\) bytes"),
+        (0, idx(torch.zeros(60, dtype=torch.uint8)), r"holds \(60,\) bytes, where \(N, 28, 28\)"),
+        (1, idx(torch.zeros(60, 28, 28, dtype=torch.uint8)), r"holds \(60, 28, 28\) classes"),
+    ],
+    ids=["empty", "cut", "cut header", "web page", "count", "EMNIST", "size", "classes", "images"],
+)
+@pytest.mark.parametrize("source", [Mnist, FashionAttributes])
+def test_files_that_hold_something_else_are_named(
+    source: type[Mnist], file: int, content: bytes, message: str, tmp_path: Path
+) -> None:
+    write_idx_files(tmp_path, source.source.__name__, zipped=False)
+    path = tmp_path / source.source.__name__ / "raw" / FILES["train"][file]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{path} {message}"):
+        source(str(tmp_path), **SETTINGS).load()
+
+
+@pytest.mark.parametrize("split", FILES)
+def test_files_without_images_are_refused(split: str, tmp_path: Path) -> None:
+    write_idx_files(tmp_path, "MNIST", zipped=False, **{split: 0})
+    settings = {**SETTINGS, "validate_on": "test"}
+    with pytest.raises(ValueError, match=f"Mnist leaves no image to .*{split}"):
+        assert Mnist(str(tmp_path), **settings).splits
+
+
 def test_validation_is_drawn_from_the_split_seed(tmp_path: Path) -> None:
     write_idx_files(tmp_path, "MNIST", zipped=False)
     first, again, other = (

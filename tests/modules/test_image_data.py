@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 import torch
 
+from src.data.corruption import draw_unseen
 from src.data.digits import Digits
 from src.modules.image_data import ImageDataModule
 
@@ -115,3 +116,14 @@ def test_labels_are_wrong_among_the_minterms_that_are_left() -> None:
     data = serve(unseen=0.4, flipped=0.5)
     assert torch.equal(data.minterms, serve(unseen=0.4).minterms)
     assert not torch.equal(data.splits["train"].labels, serve(unseen=0.4).splits["train"].labels)
+
+
+def test_validation_that_loses_all_its_images_is_refused() -> None:
+    train, val, test = (DIGITS.splits[name] for name in ("train", "val", "test"))
+    (left_out,) = draw_unseen(train.labels, 0.125)
+    of_one_minterm = val.select((val.labels == left_out).all(dim=1).nonzero().flatten())
+    data = serve(unseen=0.125)
+    data.image_set = Digits(split_seed=0)
+    data.image_set.splits = {"train": train, "val": of_one_minterm, "test": test}
+    with pytest.raises(ValueError, match=r"loader\.unseen=0\.125 leaves no image to val \(train"):
+        assert data.splits
