@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.config.command import command
+from src.subspaces.propositions import SYNTAX
+
+OmegaConf.register_new_resolver("query_syntax", lambda: SYNTAX)  # for --help
 
 
 def retrieve(config: DictConfig) -> None:

@@ -185,7 +185,7 @@ def test_mistakes_are_explained_and_the_page_goes_on(visit: Visit) -> None:
     for text, expected in {
         "even &": "syntax error in 'even &' at position 6",
         "even & primes": "did you mean prime?",
-        "": "a literal is expected",
+        "": "it is empty: name a literal",
         "<i>even</i>": "'<' is not part of the syntax",
         "~" * 1500 + "even": "nested too deeply",
     }.items():
