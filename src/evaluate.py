@@ -12,6 +12,7 @@ from src.config.command import command
 from src.reports.results import print_results, write_metrics
 from src.reports.run_page import write_run_page
 from src.runs.compose import build_trainer, describe_run
+from src.runs.latest import find_checkpoint
 from src.runs.load import load_checkpoint
 
 
@@ -19,7 +20,8 @@ def evaluate(config: DictConfig) -> None:
     """Repeat the test that ends a training run, with the same numbers."""
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    run_config, data, module = load_checkpoint(config.ckpt_path, config.data_dir)
+    path = find_checkpoint(config.ckpt_path)
+    run_config, data, module = load_checkpoint(path, config.data_dir)
     report = output_dir / "report"
     callbacks = [
         RichProgressBar(),
@@ -30,7 +32,7 @@ def evaluate(config: DictConfig) -> None:
     trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run = describe_run(run_config, data, module) | {"run/checkpoint": str(config.ckpt_path)}
+        run = describe_run(run_config, data, module) | {"run/checkpoint": path}
         record = write_metrics(output_dir, metrics, run)
         assert module.test_results is not None
         plain: Any = OmegaConf.to_container(run_config)

@@ -375,8 +375,8 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
             "cache_dir": "",
         }
     )
-    models = load_models(config, ["test"], [])
-    _, first, second, detail, _ = search(models, "test split", "even")
+    models = load_models(config, ["test split"])
+    _, first, second, detail, _ = search(models, "test split", "even", k=3)
     assert "3 of 3 answer" in first
     assert "holds other images" in second
     assert detail.count("p(literal | x)") == 1
