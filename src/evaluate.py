@@ -11,6 +11,7 @@ from src.callbacks.spectra import Spectra
 from src.config.command import command
 from src.reports.results import CHECKPOINT, print_results, write_results
 from src.runs.compose import build_trainer, describe_run
+from src.runs.latest import find_checkpoint
 from src.runs.load import load_checkpoint
 
 
@@ -18,7 +19,8 @@ def evaluate(config: DictConfig) -> None:
     """Repeat the test that ends a training run, with the same numbers."""
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    run_config, data, module = load_checkpoint(config.ckpt_path, config.data_dir)
+    path = find_checkpoint(config.ckpt_path)
+    run_config, data, module = load_checkpoint(path, config.data_dir)
     report = output_dir / "report"
     callbacks = [
         RichProgressBar(),
@@ -29,7 +31,7 @@ def evaluate(config: DictConfig) -> None:
     trainer.test(module, data, verbose=False)
     if trainer.is_global_zero:
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        run = describe_run(run_config, data, module) | {CHECKPOINT: str(config.ckpt_path)}
+        run = describe_run(run_config, data, module) | {CHECKPOINT: path}
         assert module.test_results is not None
         plain: Any = OmegaConf.to_container(run_config)
         write_results(output_dir, plain, metrics, run, module.test_results[1].rows)

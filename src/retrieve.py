@@ -2,29 +2,32 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from src.config.command import command
 from src.data.text_files import read_lines
+from src.subspaces.propositions import SYNTAX
+
+OmegaConf.register_new_resolver("query_syntax", lambda: SYNTAX)  # for --help
 
 
 def retrieve(config: DictConfig) -> None:
     """Rank images by propositions; print the best, draw them and write them down."""
     texts = read_queries(config)
     # Lightning takes seconds to import, which --help and many mistakes need not wait for.
-    from src.search.answers import check_same_images, load_models
+    from src.search.answers import check_same_images, load_models, split_place
     from src.search.results import draw, make_table, write_rows
 
-    if config.gallery is None:
-        models = load_models(config, [config.split], [])
-    else:
-        models = load_models(config, [], [config.gallery])
-    (place,) = models[0].places
+    place = split_place(config.split) if config.gallery is None else str(config.gallery)
+    models = load_models(config, [place])
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         names = [f"{model.name}, {model.path}" for model in models]
-    answers = {name: model.answer(texts, place) for name, model in zip(names, models, strict=True)}
+    answers = {
+        name: model.search_all(texts, place, config.top_k)
+        for name, model in zip(names, models, strict=True)
+    }
     check_same_images(place, models[0], models[-1])
 
     console = Console()

@@ -237,11 +237,16 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         ["ckpt_path={ckpt}", "query=even", "device=tpu"],
         "device must be cpu or cuda",
     ),
-    "query empty": ("retrieve", ["ckpt_path={ckpt}", "query="], "position 0"),
+    "query empty": ("retrieve", ["ckpt_path={ckpt}", "query="], "it is empty: name a literal"),
     "query of unknown literal": (
         "retrieve",
         ["ckpt_path={ckpt}", "query=even & primes"],
         "unknown literal 'primes' (did you mean prime?); known literals: even, prime",
+    ),
+    "query of a number": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=1"],
+        "'1' is not part of the syntax: write TRUE",
     ),
     "query cut off": ("retrieve", ["ckpt_path={ckpt}", "query=even &"], "at position 6"),
     "query unbalanced": ("retrieve", ["ckpt_path={ckpt}", "query=(even"], "never closed"),

@@ -185,7 +185,7 @@ def test_mistakes_are_explained_and_the_page_goes_on(visit: Visit) -> None:
     for text, expected in {
         "even &": "syntax error in 'even &' at position 6",
         "even & primes": "did you mean prime?",
-        "": "a literal is expected",
+        "": "it is empty: name a literal",
         "<i>even</i>": "'<' is not part of the syntax",
         "~" * 1500 + "even": "nested too deeply",
     }.items():
@@ -376,8 +376,8 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
             "strict": False,
         }
     )
-    models = load_models(config, ["test"], [])
-    _, first, second, detail, _ = search(models, "test split", "even")
+    models = load_models(config, ["test split"])
+    _, first, second, detail, _ = search(models, "test split", "even", k=3)
     assert "3 of 3 answer" in first
     assert "holds other images" in second
     assert detail.count("p(literal | x)") == 1
@@ -403,8 +403,8 @@ def test_the_page_says_what_of_a_folder_is_left_out(trained_run: Run, tmp_path: 
             "strict": False,
         }
     )
-    (before,) = load_models(config, [], [folder])
-    fault, ranking, detail, _ = search([before], folder, "even")
+    (before,) = load_models(config, [folder])
+    fault, ranking, detail, _ = search([before], folder, "even", k=3)
     assert not fault
     assert "4 images; left out: hidden: 1, cannot be decoded: 1; " in ranking
     assert f"{folder}/broken.png is damaged" in ranking
@@ -412,6 +412,6 @@ def test_the_page_says_what_of_a_folder_is_left_out(trained_run: Run, tmp_path: 
     (ranking + detail).encode()
 
     Image.new("L", (8, 8)).save(tmp_path / "scans" / "more.png")
-    (after,) = load_models(config, [], [folder])
-    _, _, second, *_ = search([before, after], folder, "even")
+    (after,) = load_models(config, [folder])
+    _, _, second, *_ = search([before, after], folder, "even", k=3)
     assert "holds other images" in second

@@ -19,8 +19,9 @@ TOKENS = (
     "and",
     "or",
     "not",
+    "TRUE",
+    "FALSE",
     "true",
-    "false",
     "Even",
     "évén",
 )

@@ -77,8 +77,8 @@ def test_the_page_explains_an_image_by_its_likeliest_minterms(shared: Shared, fa
     config = OmegaConf.create(
         settings | {"beside": None, "cache_dir": "cache", "top_k": 5, "strict": False}
     )
-    models = load_models(config, ["test"], [])
-    fault, ranking, detail, _ = search(models, "test split", QUERY)
+    models = load_models(config, ["test split"])
+    fault, ranking, detail, _ = search(models, "test split", QUERY, k=5)
     assert not fault
     assert ranking.count("card") > 5
     assert all(name in detail for name in NAMES)

@@ -94,7 +94,8 @@ def explore(folder: str, device: str) -> None:
 
     settings = {"beside": None, "cache_dir": f"{folder}/cache", "top_k": 20, "strict": False}
     config = OmegaConf.create(places(folder, device) | settings)
-    fault, *_ = search(load_models(config, ["test"], []), "test split", QUERY)
+    place = "test split"
+    fault, *_ = search(load_models(config, [place]), place, QUERY, config.top_k)
     if fault:
         raise RuntimeError(fault)
 

@@ -39,7 +39,7 @@ class Probe(Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SubspaceModule)
-        test = pl_module.collector.compute()
+        test = pl_module.collector.collect()
         rank = effective_rank(torch.linalg.svdvals(test.embeddings.double().cpu()))
         metrics = {PROBE_RANK: rank}
         if len(pl_module.minterms) <= MAX_MINTERMS:
@@ -73,4 +73,4 @@ def _embed_training_split(trainer: pl.Trainer, module: SubspaceModule) -> Collec
         with trainer.precision_plugin.forward_context():
             embeddings = module(on_device.images)
         collector.update(embeddings, on_device.labels, on_device.indices)
-    return collector.compute()
+    return collector.collect()

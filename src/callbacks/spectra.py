@@ -132,7 +132,7 @@ class Spectra(Callback):
     def _log_split(self, module: SubspaceModule, stage: str) -> None:
         """The spectrum of all that the module has collected of a split."""
         if isinstance(module.loss, NuclearNormLoss):
-            embeddings, labels, _ = module.collector.compute()
+            embeddings, labels, _ = module.collector.collect()
             gram = gram_matrix(embeddings, module.encode_labels(labels))
             self._log(module, stage, gram, len(embeddings))
 

@@ -49,7 +49,8 @@ class StoredRows:
     def __getitem__(self, rows: slice | Tensor) -> Tensor:
         """The rows of a slice, or at positions (n,)."""
         mapped = np.memmap(self.path, self._dtype, "c", self._offset, self.shape)
-        return torch.from_numpy(mapped[rows])
+        # NumPy takes a tensor of one position for that position, and gives a row without its axis
+        return torch.from_numpy(mapped[rows.numpy() if isinstance(rows, Tensor) else rows])
 
     @property
     def notes(self) -> dict[str, str]:

@@ -34,8 +34,17 @@ class EmbeddingCollector(Metric):
         self.labels.append(labels)
         self.indices.append(indices)
 
+    def collect(self) -> CollectedEmbeddings:
+        """Return all that was collected, by all processes, ordered by position."""
+        # torchmetrics takes the dimensions from what `compute` returns of a single image
+        embeddings, labels, indices = self.compute()
+        number = indices.numel()
+        return CollectedEmbeddings(
+            embeddings.reshape(number, -1), labels.reshape(number, -1), indices.reshape(number)
+        )
+
     def compute(self) -> CollectedEmbeddings:
-        """Return all that was collected, ordered by position."""
+        """Return what `collect` does, but of a single image without dimensions of size one."""
         indices = dim_zero_cat(self.indices)
         order = torch.argsort(indices)
         embeddings, labels = dim_zero_cat(self.embeddings), dim_zero_cat(self.labels)

@@ -188,7 +188,7 @@ class SubspaceModule(pl.LightningModule):
         return [self.readout, *self.beside]
 
     def _collect(self) -> CollectedEmbeddings:
-        collected = self.collector.compute()
+        collected = self.collector.collect()
         self.collector.reset()
         return collected
 

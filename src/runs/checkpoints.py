@@ -1,5 +1,8 @@
 """Checkpoints: the config inside, written whole or not at all, read without running anything."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Callback
+from safetensors import safe_open
 from torch import Tensor
 
 from src.data.atomic import PARTIAL, replacing
@@ -16,6 +20,8 @@ from src.runs.trust import check_config, check_kept_paths, show
 
 CONFIG_KEY = "config"
 MINTERMS = "minterms"
+EXPORTED = ".safetensors"  # ends the names of files of `src.export`
+DIGEST = "sha256"
 UNREADABLE = "cannot be read as tensors and plain values: it is damaged or no checkpoint"
 STEP = "global_step"  # Lightning's name
 
@@ -103,14 +109,12 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     if not file.is_file():
         raise CheckpointError(f"no checkpoint at {path}; runs leave theirs in <run>/checkpoints/")
     try:
-        with ZipFile(file) as archive:
-            damaged = archive.testzip()  # torch does not look at the checksums that it writes
-        content = None if damaged else torch.load(file, map_location="cpu", weights_only=True)
+        content = _read_exported(file) if file.suffix == EXPORTED else _read_pickled(file)
     except PermissionError:
         raise
     except Exception as error:  # what a damaged pickle raises can be anything
         raise CheckpointError(f"{path} {UNREADABLE}") from error
-    if damaged:
+    if content is None:
         raise CheckpointError(f"{path} {UNREADABLE}")
     checkpoint: dict[str, Any] = content if type(content) is dict else {}
     config, state = checkpoint.get(CONFIG_KEY), checkpoint.get("state_dict")
@@ -127,3 +131,29 @@ def read_checkpoint(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return checkpoint
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 sum of tensors and their names, in hexadecimal digits."""
+    summed = hashlib.sha256()
+    for name in sorted(tensors):
+        summed.update(name.encode())
+        summed.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return summed.hexdigest()
+
+
+def _read_pickled(file: Path) -> Any:
+    """The content of what training left; None if a checksum is wrong."""
+    with ZipFile(file) as archive:
+        damaged = archive.testzip()  # torch does not look at the checksums that it writes
+    return None if damaged else torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _read_exported(file: Path) -> dict[str, Any] | None:
+    """The content of what `src.export` left; None if its checksum is wrong."""
+    with safe_open(file, framework="pt") as stored:
+        texts = stored.metadata() or {}
+        state = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  no dictionary
+    if texts.get(DIGEST) != digest(state):
+        return None
+    return {"state_dict": state, CONFIG_KEY: json.loads(texts[CONFIG_KEY])}

@@ -1,8 +1,12 @@
 """Models that are asked for images: the images that they rank first, and why."""
 
-from collections.abc import Sequence
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -13,14 +17,17 @@ from src.config.command import check_device
 from src.data.gallery import Gallery
 from src.data.stored import file_hash
 from src.metrics.retrieval import best_matches
-from src.modules.image_data import ImageDataModule
+from src.modules.image_data import EVAL_BATCH_SIZE, ImageDataModule
 from src.modules.subspace import SubspaceModule
+from src.runs.latest import find_checkpoint
 from src.runs.load import load_checkpoint
 from src.search.images import Images, open_folder, open_split
 from src.subspaces.minterms import minterm_name
 from src.subspaces.propositions import Proposition
 
 SHOWN_MINTERMS = 8
+SPLITS = {f"{split} split": split for split in ("test", "val", "train")}  # by names of places
+CACHE_DIR = f"{os.environ.get('DATA_DIR', 'data')}/cache"  # as in conf/
 
 
 class Answer(NamedTuple):
@@ -47,23 +54,25 @@ class Explanation(NamedTuple):
 
 
 class Model:
-    """A checkpoint and the places that it searches, each embedded when it is first asked for.
+    """A trained model that is asked for images, and for probabilities.
+
+    A place to search is a folder, with all folders below it, or a split of the data set that the
+    model was trained on: `test split`, `val split` or `train split`. It is embedded when it is
+    first asked for. Threads may ask at the same time.
 
     Args:
-        path: The file of the checkpoint.
+        path: The file that the model was loaded from.
         content: The hash of that file when it was loaded.
-        data: The data set of the checkpoint.
-        module: The model of the checkpoint, in evaluation mode on the CPU.
+        data: The data set that the model was trained on.
+        module: The model, in evaluation mode on the CPU.
         device: The device that embeds images, `cpu` or `cuda`.
         cache: The folder for embeddings of galleries.
-        top_k: The most images of an answer, at least 1.
-        splits: Splits of the data set to search.
-        galleries: Folders to search.
-        strict: Whether an image of these that cannot be decoded is an error, or left out.
+        strict: Whether an image of a folder that cannot be decoded is an error, or left out.
 
-    Raises:
-        ValueError: If a gallery is no folder of images.
-        PermissionError: If it may not be read.
+    Attributes:
+        name: The loss that trained the model, and the score that it ranks by.
+        literals: The names of the literals, (C,).
+        example: A proposition to begin with.
     """
 
     def __init__(
@@ -74,68 +83,115 @@ class Model:
         module: SubspaceModule,
         device: str,
         cache: Path,
-        top_k: int,
-        splits: Sequence[str],
-        galleries: Sequence[str],
         strict: bool,
     ) -> None:
         self.path = path
         self.name = f"{type(module.loss).__name__}, score {module.score_kind}"
+        self.literals = module.literals
         self.example = data.image_set.example_queries[0]
         self.module = module
-        self.top_k = top_k
+        self._data = data
         self._device = device
-        folders = {folder: Gallery(Path(folder), data.image_set, strict) for folder in galleries}
-        self._open = {
-            folder: partial(open_folder, gallery, module, cache, content)
-            for folder, gallery in folders.items()
-        } | {f"{split} split": partial(open_split, data, split, module) for split in splits}
+        self._content = content
+        self._cache = cache
+        self._strict = strict
+        self._open: dict[str, Callable[..., Images]] = {}
         self._images: dict[str, Images] = {}
+        self._embedding: defaultdict[str, Lock] = defaultdict(Lock)  # a place at a time
 
-    @property
-    def places(self) -> list[str]:
-        """The names of the places: galleries, then splits."""
-        return list(self._open)
+    def open(self, place: str) -> None:
+        """Find the images of a place, without embedding them.
 
-    @property
-    def literals(self) -> tuple[str, ...]:
-        """The names of the literals, (C,)."""
-        return self.module.literals
+        Raises:
+            ValueError: If it is neither a split nor a folder of images.
+        """
+        if place in self._open:
+            return
+        if place in SPLITS:
+            self._open[place] = partial(open_split, self._data, SPLITS[place])
+        else:
+            gallery = Gallery(Path(place), self._data.image_set, self._strict)
+            self._open[place] = partial(
+                open_folder, gallery, cache=self._cache, model=self._content
+            )
 
     @torch.inference_mode()
     def images(self, place: str) -> Images:
         """Return the images of a place, embedded at the first call.
 
         Raises:
-            ValueError: If there is no such split, or no image of a folder can be decoded.
+            ValueError: As `open`, or if no image of a folder can be decoded.
             OSError: If files are missing, or embeddings cannot be written.
         """
-        if place not in self._images:
-            try:
-                self.module.to(self._device)
-                self._images[place] = self._open[place]()
-            finally:
-                self.module.cpu()
-        return self._images[place]
+        with self._embedding[place]:
+            if place not in self._images:
+                self.open(place)
+                self._images[place] = self._open[place](module=self._embedder())
+            return self._images[place]
 
     @torch.inference_mode()
-    def answer(self, texts: Sequence[str], place: str) -> list[Answer]:
-        """Rank the images of a place by Q propositions: (Q,).
+    def embed(self, images: str | Tensor) -> Tensor:
+        """Embed images of a place, or pixels as the data set stores them: (N, D), float32.
+
+        Args:
+            images: The place, or (N, channels, height, width), uint8.
 
         Raises:
-            ValueError: If a text is no proposition over the literals, or no minterm satisfies it.
+            ValueError: If pixels have another shape or type, or as `images`.
+            OSError: If files are missing.
         """
-        queries = [read_query(text, self.module) for text in texts]
+        if isinstance(images, str):
+            return self.images(images).embeddings[:]
+        shape = self._data.image_set.stored_shape
+        if images.shape[1:] != shape or images.dtype != torch.uint8:
+            raise ValueError(
+                f"images are (N, {', '.join(map(str, shape))}), uint8, not "
+                f"{tuple(images.shape)}, {images.dtype}"
+            )
+        module = self._embedder()
+        parts = [module(part.to(self._device)).cpu() for part in images.split(EVAL_BATCH_SIZE)]
+        return torch.cat(parts)
+
+    def search(self, query: str, place: str, k: int = 10) -> Answer:
+        """Rank the images of a place by a proposition, and describe the k best.
+
+        Raises:
+            ValueError: If the query is no proposition over the literals or no minterm satisfies it,
+                k is less than 1, or as `images`.
+            OSError: If files are missing.
+        """
+        (answer,) = self.search_all([query], place, k)
+        return answer
+
+    @torch.inference_mode()
+    def search_all(self, queries: Sequence[str], place: str, k: int = 10) -> list[Answer]:
+        """Rank the images of a place by Q propositions, as `search` does by one: (Q,)."""
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        read = [read_query(query, self.module) for query in queries]
         images = self.images(place)
         scores, best = best_matches(
-            images.embeddings,
-            lambda embeddings: self.module.score(embeddings, queries),
-            self.top_k,
+            images.embeddings, lambda embeddings: self.module.score(embeddings, read), k
         )
         return [
             Answer(query, positions, self._describe(query, images, positions, values))
-            for query, positions, values in zip(queries, best.T, scores.T, strict=True)
+            for query, positions, values in zip(read, best.T, scores.T, strict=True)
         ]
+
+    @torch.inference_mode()
+    def probabilities(self, query: str, images: str | Tensor) -> Tensor:
+        """The probability that each image answers a proposition, (N,), float64.
+
+        Args:
+            query: The proposition.
+            images: A place, or pixels, as in `embed`.
+
+        Raises:
+            ValueError: If the query is no proposition over the literals, or as `embed`.
+            OSError: If files are missing.
+        """
+        asked = [Proposition(query, self.literals)]
+        return self.module.readout.score(self.embed(images), asked, "probability")[:, 0]
 
     @torch.inference_mode()
     def explain(self, text: str, place: str, position: int) -> Explanation:
@@ -164,6 +220,10 @@ class Model:
             ],
         )
 
+    def _embedder(self) -> SubspaceModule:
+        """The module on the device that embeds; answers go on with that on the CPU meanwhile."""
+        return self.module if self._device == "cpu" else deepcopy(self.module).to(self._device)
+
     def _describe(
         self, query: Proposition, images: Images, best: Tensor, scores: Tensor
     ) -> list[dict[str, Any]]:
@@ -190,54 +250,80 @@ class Model:
         return rows
 
 
-def load_models(config: DictConfig, splits: Sequence[str], galleries: Sequence[str]) -> list[Model]:
+def load(
+    path: str,
+    data_dir: str | None = None,
+    device: str = "cpu",
+    cache_dir: str = CACHE_DIR,
+    strict: bool = False,
+) -> Model:
+    """Load a trained model, from a checkpoint or an exported file.
+
+    Args:
+        path: The file, or `latest` for the checkpoint of the newest finished run.
+        data_dir: The folder of the data sets now; None where they were in training. Folders of
+            images are searched without.
+        device: The device that embeds images, `cpu` or `cuda`.
+        cache_dir: The folder where embeddings of searched folders are kept.
+        strict: Whether an image of a folder that cannot be decoded is an error, or left out.
+
+    Raises:
+        CheckpointError: If the file is missing, or no model of this project.
+        ValueError: If there is no such device, or another file takes its place while it is read, as
+            in a run that goes on.
+    """
+    check_device(device)
+    found = find_checkpoint(path)
+    content = file_hash(Path(found)) if Path(found).is_file() else None
+    _, data, module = load_checkpoint(found, data_dir)
+    if file_hash(Path(found)) != content:
+        raise ValueError(f"{found} was written while it was read: ask again")
+    return Model(found, content, data, module, device, Path(cache_dir), strict)
+
+
+def load_models(config: DictConfig, places: Sequence[str]) -> list[Model]:
     """Load the checkpoints `ckpt_path` and, if it is not null, `beside` of a config.
 
     Args:
         config: The config of a command, with `data_dir`, `device`, `cache_dir`, `top_k` and
             `strict`, too.
-        splits: Splits of the data set to search.
-        galleries: Folders to search.
+        places: The places that will be searched.
 
     Raises:
         CheckpointError: If a file is no checkpoint.
-        ValueError: If `top_k`, `device` or `strict` is none, a gallery is no folder of images, a
-            file changes while it is read, or the models have different literals.
+        ValueError: If `top_k`, `device` or `strict` is none, a folder holds no images, a file
+            changes while it is read, or the models have different literals.
     """
     if not isinstance(config.top_k, int) or config.top_k < 1:
         raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
     if not isinstance(config.strict, bool):
         raise ValueError(f"strict must be true or false, not {config.strict!r}")
-    check_device(config.device)
     paths = [config.ckpt_path] if config.beside is None else [config.ckpt_path, config.beside]
-    loaded = {path: load_with_hash(path, config.data_dir) for path in paths}
-    first = loaded[paths[0]][2].literals
-    for path, (_, _, module) in loaded.items():
-        if module.literals != first:
-            raise ValueError(
-                f"models beside each other need the same literals: {paths[0]} has "
-                f"{', '.join(first)}; {path} has {', '.join(module.literals)}"
-            )
-    places = (splits, galleries, config.strict)
-    return [
-        Model(path, *parts, config.device, Path(config.cache_dir), config.top_k, *places)
-        for path, parts in loaded.items()
+    models = [
+        load(path, config.data_dir, config.device, config.cache_dir, config.strict)
+        for path in dict.fromkeys(map(find_checkpoint, paths))
     ]
+    for model in models:
+        if model.literals != models[0].literals:
+            raise ValueError(
+                f"models beside each other need the same literals: {models[0].path} has "
+                f"{', '.join(models[0].literals)}; {model.path} has {', '.join(model.literals)}"
+            )
+        for place in places:
+            model.open(place)
+    return models
 
 
-def load_with_hash(path: str, data_dir: str | None) -> tuple[str, ImageDataModule, SubspaceModule]:
-    """Load a checkpoint, as `load_checkpoint` does, with the hash of its file.
+def split_place(split: str) -> str:
+    """The name of the place that is a split.
 
     Raises:
-        CheckpointError: If the file is no checkpoint.
-        ValueError: If another one takes its place meanwhile, as in a run that goes on.
+        ValueError: If there is no such split.
     """
-    before = file_hash(Path(path)) if Path(path).is_file() else None
-    _, data, module = load_checkpoint(path, data_dir)
-    content = file_hash(Path(path))
-    if content != before:
-        raise ValueError(f"{path} was written while it was read: ask again")
-    return content, data, module
+    for place, name in SPLITS.items():
+        if name == split:
+            return place
+    raise ValueError(f"split must be one of {', '.join(SPLITS.values())}, not {split!r}")
 
 
 def check_same_images(place: str, model: Model, other: Model) -> None:

@@ -30,6 +30,8 @@ APPEND = """(text) => {
   const joined = !text || /[~(]$/.test(text) || TOKEN === ')';
   return text + (joined ? '' : ' ') + TOKEN;
 }"""
+MAX_QUERY = 5_000  # characters; a person writes a hundred
+CONCURRENT = 8  # questions that are answered at a time: a slow one leaves room for others
 DROP_LAST = r"(text) => text.replace(/\s*([^\s&|~()]+|[&|~()])\s*$/, '')"
 
 T = TypeVar("T")
@@ -50,24 +52,28 @@ class Told(NamedTuple, Generic[T]):
     fault: str
 
 
-def search(models: Sequence[Model], place: str, text: str) -> list[Any]:
+def search(models: Sequence[Model], place: str, text: str, k: int) -> list[Any]:
     """Answer a proposition: a message, each model's ranking and the best image, all as HTML, and
-    what was asked.
+    what was asked, if it was answered.
     """
     asked = Asked(place, text)
     try:
+        if len(text) > MAX_QUERY:
+            raise PropositionError(
+                f"a query has at most {MAX_QUERY:,} characters here, and this one {len(text):,}"
+            )
         Proposition(text, models[0].literals)
     except PropositionError as error:
-        return [render("problem", fault=str(error)), *[""] * len(models), "", asked]
+        return [render("problem", fault=str(error)), *[""] * len(models), "", None]
 
     def rank(model: Model) -> Answer:
-        (answer,) = model.answer([text], place)
-        return answer
+        return model.search(text, place, k)
 
     told = ask_each(models, place, rank)
     best = [int(answer.positions[0]) for _, answer, _ in told if answer is not None]
     detail = explain(models, asked, best[0]) if best else ""
-    return ["", *(show_ranking(asked, *each) for each in told), detail, asked]
+    rankings = [show_ranking(asked, *each) for each in told]
+    return ["", *rankings, detail, asked if best else None]
 
 
 def show_ranking(asked: Asked, model: Model, answer: Answer | None, fault: str) -> str:
@@ -96,6 +102,8 @@ def show_ranking(asked: Asked, model: Model, answer: Answer | None, fault: str) 
 def explain(models: Sequence[Model], asked: Asked, position: int) -> str:
     """Show an image, and the probabilities that each model gives it, as HTML."""
     images = models[0].images(asked.place)
+    if position >= len(images.embeddings):
+        return render("problem", fault=f"{asked.place} has no image {position}")
     caption = [images.names[position] if images.names else f"{asked.place}, image {position}"]
     if images.labels is not None:
         caption.append(minterm_name(images.labels[position], models[0].literals))
@@ -127,15 +135,20 @@ def ask_each(models: Sequence[Model], place: str, ask: Callable[[Model], T]) -> 
     return told
 
 
-def make_page(models: Sequence[Model]) -> gr.Blocks:
-    """Make the page for one model, or for several beside each other."""
-    places, literals = models[0].places, models[0].literals
+def make_page(models: Sequence[Model], places: Sequence[str], k: int) -> gr.Blocks:
+    """Make the page for one model, or for several beside each other.
+
+    Args:
+        models: With the same literals.
+        places: The places to search, see `Model`.
+        k: The most images of an answer.
+    """
 
     def answer(place: str, text: str) -> list[Any]:
-        return search(models, place, text)
+        return search(models, place, text, k)
 
-    def look_at(asked: Asked, event: gr.EventData) -> str:
-        return explain(models, asked, int(event.position))
+    def look_at(asked: Asked | None, event: gr.EventData) -> str:
+        return "" if asked is None else explain(models, asked, event.position)
 
     with gr.Blocks(
         title="Ask for images in logic", analytics_enabled=False, fill_width=True
@@ -148,7 +161,7 @@ def make_page(models: Sequence[Model]) -> gr.Blocks:
                 "Search", variant="primary", scale=0, min_width=120, elem_id="search"
             )
         with gr.Row(elem_id="tokens"):
-            for name in literals:
+            for name in models[0].literals:
                 token_button(name, append(name), text, "literal")
             for name, token in OPERATORS.items():
                 token_button(name, append(token), text, "operator")
@@ -162,13 +175,13 @@ def make_page(models: Sequence[Model]) -> gr.Blocks:
             ]
         detail = gr.HTML(elem_id="detail")
         asked = gr.State()
-        # One at a time: the models are shared.
         gr.on(
             [blocks.load, text.submit, button.click, place.change],
             answer,
             [place, text],
             [message, *rankings, detail, asked],
             concurrency_id="models",
+            concurrency_limit=CONCURRENT,
             show_progress="minimal",
         )
         gr.on(
@@ -177,6 +190,7 @@ def make_page(models: Sequence[Model]) -> gr.Blocks:
             asked,
             detail,
             concurrency_id="models",
+            concurrency_limit=CONCURRENT,
             show_progress="hidden",
         )
     return blocks

@@ -12,7 +12,8 @@ every node,
     p(node) = p_c p(node if c is true) + (1 - p_c) p(node if c is false)
 
 in place of 2^k for k literals. A diagram asks for literals as they first occur in the proposition,
-so that one in which each occurs once has one node for each of them.
+so that one in which each occurs once has one node for each of them. Others can need as many as 2^k,
+and are refused in time.
 
 Reference:
     [0] Bryant, *Graph-Based Algorithms for Boolean Function Manipulation*, IEEE Transactions on
@@ -26,10 +27,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from src.subspaces.propositions import Proposition
+from src.subspaces.propositions import Proposition, PropositionError
 
 FALSE, TRUE = 0, 1  # the nodes at which diagrams end
 REMEMBERED = 8  # sets of propositions whose diagrams are
+MAX_NODES = 2**17  # that one proposition may add: about a second and 100 MB
 CELLS = 2**23  # probabilities of nodes that are held at once, 64 MB
 
 
@@ -52,6 +54,9 @@ def model_count(propositions: Sequence[Proposition], true: Tensor, false: Tensor
 
     Returns:
         (N, Q).
+
+    Raises:
+        PropositionError: If the diagram of one would be too large.
     """
     diagrams = _diagrams(tuple(propositions))
     images = max(1, CELLS // len(diagrams.nodes))
@@ -61,7 +66,11 @@ def model_count(propositions: Sequence[Proposition], true: Tensor, false: Tensor
 
 
 def is_satisfiable(proposition: Proposition) -> bool:
-    """Whether any assignment of its literals makes a proposition true."""
+    """Whether any assignment of its literals makes a proposition true.
+
+    Raises:
+        PropositionError: If its diagram would be too large.
+    """
     return _diagrams((proposition,)).roots != [FALSE]
 
 
@@ -70,6 +79,9 @@ class DecisionDiagrams:
 
     Args:
         propositions: (Q,).
+
+    Raises:
+        PropositionError: If one of them takes more than 131,072 nodes.
 
     Attributes:
         nodes: (n,), every one after those that it leads to; the first two are `FALSE`, `TRUE`.
@@ -98,6 +110,7 @@ class DecisionDiagrams:
         """The node of a proposition."""
         order: dict[int, int] = {}  # of columns
         known: dict[tuple[int, int, int], int] = {}
+        limit = len(self.nodes) + MAX_NODES
 
         def literal(column: int) -> int:
             order.setdefault(column, len(order))
@@ -107,6 +120,11 @@ class DecisionDiagrams:
             """The node of (test & high) | (~test & low)."""
             if test in (FALSE, TRUE):
                 return high if test == TRUE else low
+            if len(self.nodes) > limit:
+                raise PropositionError(
+                    f"its literals are too entangled: more than {MAX_NODES:,} cases to tell apart; "
+                    "name fewer literals, or those that belong together beside each other"
+                )
             asked = (test, high, low)
             if asked not in known:
                 columns = [self.nodes[node].column for node in asked if node > TRUE]

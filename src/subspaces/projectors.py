@@ -4,6 +4,8 @@ The subspace of a proposition q is span{u_m : m in M(q)}, over the minterms that
 u_m u_m^T are projectors only where the directions are orthogonal; these here always are.
 """
 
+from math import nan
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -63,8 +65,11 @@ def semantic_coherence(directions: Tensor, minterms: Tensor) -> float:
 
     Returns:
         Correlation, over the pairs i != j, of |u_i . u_j|^2 with the squared cosine of the labels
-        of minterms i and j; NaN if either of the two is the same for all pairs.
+        of minterms i and j; NaN if either of the two is the same for all pairs, as with two
+        minterms or one.
     """
+    if len(minterms) < 3:
+        return nan
     pairs = torch.ones(len(minterms), len(minterms), dtype=torch.bool).triu(1)
     shared = coherence(normalize(minterms.double().cpu(), dim=1))[pairs]
     overlaps = coherence(directions.double().cpu())[pairs]

@@ -2,9 +2,7 @@
 
 A proposition is true or false of a row of labels. Applied to the table of minterms it becomes the
 mask M(q) of the minterms that satisfy it, which is all that the subspaces need to know of it.
-
-Syntax, from loose to tight: `|` or `or`, `&` or `and`, `~` or `not`; parentheses; the constants
-`true` and `false`. Literals are written by name.
+`SYNTAX` says how one is written, to readers of this code and of the commands' help alike.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,11 +17,13 @@ import numpy as np
 import torch
 from boolean.boolean import (
     TOKEN_AND,
+    TOKEN_FALSE,
     TOKEN_LPAR,
     TOKEN_NOT,
     TOKEN_OR,
     TOKEN_RPAR,
     TOKEN_SYMBOL,
+    TOKEN_TRUE,
     Function,
 )
 from torch import Tensor
@@ -32,6 +32,21 @@ from src.subspaces.minterms import distinct_minterms, find_minterms
 
 _ALGEBRA = boolean.BooleanAlgebra()
 
+SYNTAX = """\
+A query combines literals by name with ~ (not), & (and), | (or), tightest first, and parentheses.
+The words not, and, or say the same; TRUE and FALSE hold of all images and of none.
+"""
+# The parser knows more, such as 1 for TRUE and * for &, which a mistake soon looks like.
+SPELLINGS = {
+    TOKEN_NOT: ("~", "not"),
+    TOKEN_AND: ("&", "and"),
+    TOKEN_OR: ("|", "or"),
+    TOKEN_TRUE: ("TRUE",),
+    TOKEN_FALSE: ("FALSE",),
+    TOKEN_LPAR: ("(",),
+    TOKEN_RPAR: (")",),
+}
+CONSTANTS = (TOKEN_TRUE, TOKEN_FALSE)
 SHOWN = 40  # characters before and behind a mistake
 TABLES = 8  # truth tables that are remembered
 Value = TypeVar("Value")
@@ -115,7 +130,7 @@ class Proposition:
 
         Args:
             literal: Value of the literal in a label column.
-            constant: Values of `true` and `false`.
+            constant: Values of `TRUE` and `FALSE`.
             complement, meet, join: Operations of `~`, `&` and `|` on values.
 
         Raises:
@@ -226,6 +241,11 @@ def _read(text: str, literals: Mapping[str, int]) -> list[Token]:
     open_parentheses: list[int] = []
     operand_expected = True
     for kind, token, position in _tokens(text):
+        spelt = token if kind in CONSTANTS else token.lower()  # AND is as good as and
+        if kind in SPELLINGS and spelt not in SPELLINGS[kind]:
+            right = " or ".join(SPELLINGS[kind])
+            message = f"{token!r} is not part of the syntax: write {right}"
+            raise PropositionError(_at(text, position, message))
         is_operator = kind in (TOKEN_AND, TOKEN_OR)
         if operand_expected and (is_operator or kind == TOKEN_RPAR):
             raise PropositionError(_at(text, position, f"a literal is expected before {token!r}"))
@@ -247,7 +267,8 @@ def _read(text: str, literals: Mapping[str, int]) -> list[Token]:
             operand_expected = is_operator
         tokens.append((kind, token, position))
     if operand_expected:
-        raise PropositionError(_at(text, len(text), "a literal is expected at the end"))
+        expected = "a literal is expected at the end" if tokens else "it is empty: name a literal"
+        raise PropositionError(_at(text, len(text), expected))
     if open_parentheses:
         raise PropositionError(_at(text, open_parentheses[-1], "this parenthesis is never closed"))
     return tokens

@@ -26,7 +26,7 @@ FRAME = "a picture of something that is "
             "either male and bald or male and bald",
         ),
         ("~(Male & Bald)", "not the case that male and bald", "male and bald"),
-        ("true", "anything", "anything"),
+        ("TRUE", "anything", "anything"),
     ],
 )
 def test_propositions_are_said_with_and_without_negation(
@@ -57,6 +57,6 @@ def test_captions_seldom_name_what_is_not_there() -> None:
 def test_vocabulary_has_every_word_that_is_said() -> None:
     words = set(vocabulary(LITERALS))
     texts = captions(torch.randint(0, 2, (200, 3)), LITERALS, absent=0.5)
-    queries = [*conjunctions(LITERALS, 3), Proposition("~((Bald | Male) & true)", LITERALS)]
+    queries = [*conjunctions(LITERALS, 3), Proposition("~((Bald | Male) & TRUE)", LITERALS)]
     texts += [prompt(query, LITERALS, frame=frame) for query in queries for frame in FRAMES]
     assert {word for text in texts for word in text.split()} <= words

@@ -47,7 +47,7 @@ def test_sigmoid_multiplies_the_probabilities_of_independent_literals() -> None:
 def test_inclusion_exclusion_is_the_probability_where_no_literal_occurs_twice() -> None:
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).double()
     readout = SigmoidReadout(LITERALS)
-    queries = [Proposition(text, LITERALS) for text in ("a | (b & ~c)", "~(a & b) | c", "true")]
+    queries = [Proposition(text, LITERALS) for text in ("a | (b & ~c)", "~(a & b) | c", "TRUE")]
     exact = readout.score(logits, queries, "probability")
     torch.testing.assert_close(readout.score(logits, queries, "inclusion_exclusion"), exact)
     p = torch.sigmoid(logits[:, 0])

@@ -209,7 +209,7 @@ def test_zero_embeddings_are_uniform_over_minterms() -> None:
 
 
 PROPOSITIONS = st.recursive(
-    st.sampled_from([*LITERALS, "true", "false"]),
+    st.sampled_from([*LITERALS, "TRUE", "FALSE"]),
     lambda inner: st.one_of(
         inner.map(lambda text: f"~({text})"),
         st.tuples(inner, st.sampled_from("&|"), inner).map(lambda parts: f"({' '.join(parts)})"),
@@ -241,8 +241,8 @@ def test_probabilities_obey_the_laws_of_boolean_algebra(
 
     ones = torch.ones(7, dtype=torch.float64)
     p, q = f"({first})", f"({second})"
-    torch.testing.assert_close(probability("true"), ones)
-    torch.testing.assert_close(probability("false"), 0 * ones)
+    torch.testing.assert_close(probability("TRUE"), ones)
+    torch.testing.assert_close(probability("FALSE"), 0 * ones)
     torch.testing.assert_close(probability(p) + probability(f"~{p}"), ones)
     torch.testing.assert_close(probability(f"~~{p}"), probability(p))
     torch.testing.assert_close(probability(f"~({p} & {q})"), probability(f"~{p} | ~{q}"))

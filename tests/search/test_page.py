@@ -105,8 +105,9 @@ def test_numbers_are_rounded() -> None:
 
 
 def test_literals_and_places_with_markup_are_text() -> None:
-    model: Any = SimpleNamespace(places=list(HOSTILE), literals=HOSTILE, example=HOSTILE[0])
-    served = TestClient(guard(make_page([model]))).get("/").text
+    model: Any = SimpleNamespace(literals=HOSTILE, example=HOSTILE[0])
+    page = make_page([model], HOSTILE, 3)
+    served = TestClient(guard(page, []), "http://localhost").get("/").text
     assert "gradio_config" in served
     assert not any(name in served for name in HOSTILE[:4])
 

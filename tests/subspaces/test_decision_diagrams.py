@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.subspaces.decision_diagrams import DecisionDiagrams, is_satisfiable, model_count
-from src.subspaces.propositions import Proposition
+from src.subspaces.propositions import Proposition, PropositionError
 
 LITERALS = tuple("abcdef")
 
@@ -15,7 +15,7 @@ LITERALS = tuple("abcdef")
 def texts() -> st.SearchStrategy[str]:
     """Propositions over six literals, in which literals may occur more than once."""
     return st.recursive(
-        st.sampled_from([*LITERALS, "true", "false"]),
+        st.sampled_from([*LITERALS, "TRUE", "FALSE"]),
         lambda inner: st.one_of(
             inner.map(lambda text: f"~({text})"),
             st.tuples(inner, st.sampled_from("&|"), inner).map(
@@ -34,7 +34,7 @@ def test_counts_are_sums_over_all_assignments(asked: list[str], p: list[float]) 
     expected = [0.0] * len(asked)
     for assignment in product((False, True), repeat=len(LITERALS)):
         weight = prod(q if value else 1 - q for q, value in zip(p, assignment, strict=True))
-        values = dict(zip(LITERALS, assignment, strict=True), true=True, false=False)
+        values = dict(zip(LITERALS, assignment, strict=True), TRUE=True, FALSE=False)
         for place, text in enumerate(asked):
             python = text.replace("~", " not ").replace("&", " and ").replace("|", " or ")
             expected[place] += weight * eval(python, {}, values)
@@ -60,6 +60,16 @@ def test_any_number_of_images_and_literals_is_counted() -> None:
     none = (1 - true[:, :20] * true[:, 20:]).prod(dim=1)
     torch.testing.assert_close(some, 1 - none, rtol=0, atol=1e-12)
     torch.testing.assert_close(all_of, true[:, :30].prod(dim=1), rtol=1e-12, atol=0)
+
+
+def test_a_proposition_of_too_many_cases_is_refused() -> None:
+    names = [f"literal_{number}" for number in range(60)]
+    pairs = zip(names[:30], names[30:], strict=True)
+    # All of the first thirty come before any of the others: 2^30 cases to keep apart
+    entangled = f"({' | '.join(names)}) & ({' | '.join(f'{a} & {b}' for a, b in pairs)})"
+    query = Proposition(entangled, names)
+    with pytest.raises(PropositionError, match="too entangled: more than 131,072 cases"):
+        is_satisfiable(query)
 
 
 def test_a_proposition_that_names_each_literal_once_has_a_node_for_each() -> None:

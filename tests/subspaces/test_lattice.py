@@ -178,8 +178,8 @@ def test_an_ideal_embedding_answers_as_the_truth_table_does(
 
 def test_constants_are_the_whole_span_and_nothing() -> None:
     _, literals, unit = ideal(0)
-    assert close(proposition_projector(Proposition("true", LITERALS), literals, unit), unit)
-    nothing = proposition_projector(Proposition("false", LITERALS), literals, unit)
+    assert close(proposition_projector(Proposition("TRUE", LITERALS), literals, unit), unit)
+    nothing = proposition_projector(Proposition("FALSE", LITERALS), literals, unit)
     assert float(nothing.abs().max()) == 0
 
 

@@ -217,3 +217,9 @@ def test_semantic_coherence_is_the_correlation_of_overlaps() -> None:
 
 def test_semantic_coherence_of_classes_is_not_defined() -> None:
     assert math.isnan(semantic_coherence(torch.eye(4), torch.eye(4)))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [1, 2])
+def test_semantic_coherence_of_one_pair_or_none_is_not_defined(number: int) -> None:
+    assert math.isnan(semantic_coherence(torch.eye(4)[:number], torch.eye(4)[:number]))

@@ -27,7 +27,7 @@ TREES: st.SearchStrategy[Tree] = st.recursive(
     ),
     max_leaves=12,
 )
-SPELLINGS = {"not": ("not", "~", "!"), "and": ("and", "&"), "or": ("or", "|", "OR")}
+SPELLINGS = {"not": ("not", "~"), "and": ("and", "&"), "or": ("or", "|", "OR")}
 TIGHTNESS = {"or": 0, "and": 1, "not": 2}
 
 
@@ -48,7 +48,7 @@ def evaluate(tree: Tree, row: dict[str, bool]) -> bool:
 def spell(tree: Tree, choices: st.DataObject, outer: int = 0) -> list[str]:
     """Tokens of a tree, with parentheses where they are needed and at random elsewhere."""
     if not isinstance(tree, tuple):
-        tokens, tightness = [str(tree).lower() if isinstance(tree, bool) else tree], 3
+        tokens, tightness = [str(tree).upper() if isinstance(tree, bool) else tree], 3
     else:
         kind, *operands = tree
         tightness = TIGHTNESS[kind]
@@ -110,7 +110,7 @@ def test_columns_follow_the_order_of_the_literals() -> None:
 
 
 def test_no_rows_give_no_answers() -> None:
-    assert Proposition("even | true", LITERALS).holds(torch.zeros(0, 5)).shape == (0,)
+    assert Proposition("even | TRUE", LITERALS).holds(torch.zeros(0, 5)).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_propositions_are_equal_if_text_and_literals_are() -> None:
         ("even ~order", 5),
         ("(even) order", 7),
         ("(even)(order)", 6),
-        ("even true", 5),
+        ("even TRUE", 5),
         ("~", 1),
         ("~ & even", 2),
         ("even ~", 5),
@@ -238,6 +238,43 @@ def test_propositions_are_equal_if_text_and_literals_are() -> None:
 def test_syntax_errors_name_their_position(text: str, position: int) -> None:
     expected = rf"^syntax error in {re.escape(repr(text))} at position {position}: "
     with pytest.raises(PropositionError, match=expected):
+        Proposition(text, LITERALS)
+
+
+@pytest.mark.parametrize(
+    ("text", "token", "position", "right"),
+    [
+        ("1", "1", 0, "TRUE"),
+        ("0", "0", 0, "FALSE"),
+        ("true", "true", 0, "TRUE"),
+        ("even & ~True", "True", 8, "TRUE"),
+        ("even | false", "false", 7, "FALSE"),
+        ("None", "None", 0, "FALSE"),
+        ("*", "*", 0, "& or and"),
+        ("+", "+", 0, "| or or"),
+        ("even * order", "*", 5, "& or and"),
+        ("even + order", "+", 5, "| or or"),
+        ("!even", "!", 0, "~ or not"),
+        ("[even]", "[", 0, "("),
+        ("(even]", "]", 5, ")"),
+    ],
+)
+def test_other_spellings_are_refused_with_the_right_one(
+    text: str, token: str, position: int, right: str
+) -> None:
+    expected = f"at position {position}: {token!r} is not part of the syntax: write {right}"
+    with pytest.raises(PropositionError, match=rf"{re.escape(expected)}$"):
+        Proposition(text, LITERALS)
+
+
+@pytest.mark.parametrize(("text", "value"), [("TRUE", True), ("FALSE", False), ("~FALSE", True)])
+def test_constants_hold_of_all_rows_or_none(text: str, value: bool) -> None:
+    assert Proposition(text, LITERALS).holds(TABLE).tolist() == [value] * len(ROWS)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_text_is_said_to_be_empty(text: str) -> None:
+    with pytest.raises(PropositionError, match="it is empty: name a literal"):
         Proposition(text, LITERALS)
 
 
@@ -292,7 +329,7 @@ def test_long_flat_propositions_are_read() -> None:
 
 
 FRAGMENTS = [*"&|~()[]!+*^$.,:;-=<>'\"\\/#_@%?{}01 \t\n\0é٣∧"]
-WORDS = [*LITERALS, "not", "and", "or", "true", "false", "NOT", "a", "x1"]
+WORDS = [*LITERALS, "not", "and", "or", "TRUE", "FALSE", "true", "NOT", "a", "x1"]
 
 
 @settings(derandomize=True, deadline=None, max_examples=2000)
