@@ -45,7 +45,7 @@ def check_part(config: DictConfig, name: str) -> None:
         with open_dict(part):
             del part.threads  # which is no argument of Lightning's
     for key in OmegaConf.missing_keys(part):  # which a command has to give, such as dataset.images
-        part[key] = "given"
+        OmegaConf.update(config, key, "given")
     if "_target_" in part:
         check_values(part)
 

@@ -496,7 +496,7 @@ BAD_INPUTS |= {
     "table: not there": (
         "train",
         [*TABLE, "dataset.labels=nowhere/labels.csv"],
-        "labels.csv (nowhere: there is no such folder)",
+        "nowhere: there is no such folder), and no labels.csv in data",
     ),
     "table: not said": ("train", TABLE, "dataset.labels is missing: add dataset.labels=..."),
     "table: no such literal": (
