@@ -3,12 +3,11 @@
 import json
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -18,6 +17,7 @@ from src.config.command import call, command
 from src.config.errors import USER_ERRORS, describe_error
 from src.config.instantiate import instantiate
 from src.reports import pages
+from src.reports.console import make_console
 from src.reports.provenance import provenance
 from src.reports.tables import ResultTable, describe, on_page, write_table
 from src.tables.experiments import (
@@ -32,6 +32,17 @@ from src.tables.experiments import (
 INTERVAL = 0.5  # seconds between two looks at which runs are finished
 
 
+class Keys(TypedDict):
+    """The root keys of conf/reproduce.yaml that have plain values."""
+
+    table: str
+    scale: str
+    dry_run: bool
+    launch: str
+    runs_dir: str
+    results_dir: str
+
+
 def reproduce(config: DictConfig) -> None:
     """Make one table, or all: run what is not finished, then write and publish the table."""
     names = table_names() if config.table == "all" else [config.table]
@@ -40,7 +51,7 @@ def reproduce(config: DictConfig) -> None:
     strange = [override for override in launch if not override.startswith("hydra")]
     if strange:
         raise ValueError(f"launch takes overrides of hydra alone, not {strange[0]!r}")
-    console = Console(file=sys.stdout)
+    console = make_console()
     failures = []
     for name, experiment in experiments.items():
         runs = Path(config.runs_dir).absolute() / experiment.get("extends", name) / config.scale
@@ -60,7 +71,7 @@ def reproduce(config: DictConfig) -> None:
         if (folder / "table.md").exists():
             target = Path(config.results_dir) / name / config.scale
             shutil.copytree(folder, target, dirs_exist_ok=True)
-            console.print((folder / "table.md").read_text(), soft_wrap=True, markup=False)
+            console.print((folder / "table.md").read_text(), soft_wrap=True)
             console.print(f"table: {target}", soft_wrap=True)
     if failures:
         raise ValueError("; ".join(failures))
@@ -168,7 +179,6 @@ def list_runs(
             f"  {sweep.name}: {jobs} runs, {jobs - sweep.unfinished} finished: "
             f"python -m src.train -m {arguments}",
             soft_wrap=True,
-            highlight=False,
         )
 
 
@@ -186,7 +196,7 @@ def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console)
     return None if error is None else f"{sweep.name}: {error.removeprefix('error: ')} ({log})"
 
 
-main = command("reproduce", text_keys=["launch"], flags=["dry_run"])(reproduce)
+main = command("reproduce", Keys, flags=["dry_run"])(reproduce)
 
 if __name__ == "__main__":
     main()

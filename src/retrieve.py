@@ -1,11 +1,28 @@
 """Query images: `python -m src.retrieve ckpt_path=... query="even & ~prime"`."""
 
 from pathlib import Path
+from typing import TypedDict
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from src.config.command import command
+from src.reports.console import make_console
+
+
+class Keys(TypedDict):
+    """The root keys of conf/retrieve.yaml that have plain values."""
+
+    ckpt_path: str
+    beside: str | None
+    query: str | None
+    queries: str | None
+    gallery: str | None
+    split: str
+    top_k: int
+    device: str
+    data_dir: str | None
+    cache_dir: str
+    output_dir: str
 
 
 def retrieve(config: DictConfig) -> None:
@@ -26,7 +43,7 @@ def retrieve(config: DictConfig) -> None:
     answers = {name: model.answer(texts, place) for name, model in zip(names, models, strict=True)}
     check_same_images(place, models[0], models[-1])
 
-    console = Console()
+    console = make_console()
     rows = []
     for number, text in enumerate(texts):
         for name in names:
@@ -59,9 +76,7 @@ def read_queries(config: DictConfig) -> list[str]:
     return texts
 
 
-main = command("retrieve", text_keys=["ckpt_path", "beside", "query", "queries", "gallery"])(
-    retrieve
-)
+main = command("retrieve", Keys)(retrieve)
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,11 @@
 """Errors in one line that a person can act on."""
 
+import errno
 import re
 from difflib import get_close_matches
+from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -20,6 +23,7 @@ USER_ERRORS = (
     OmegaConfBaseException,
 )
 HINT = "\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
 
 
@@ -37,9 +41,18 @@ def describe_error(error: BaseException) -> str:
     if unknown_key is not None:
         return _describe_unknown_key(unknown_key)
     message = " ".join(str(error).split("See https")[0].split("Config search path")[0].split())
+    if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+        message += f", {_likely_place()}"
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}{HINT}"
+
+
+def _likely_place() -> str:
+    """Where it was that a library wrote, of whose error no more is known than a full disk."""
+    if not HydraConfig.initialized():
+        return f"below {Path.cwd()} or where hydra.run.dir leads"
+    return f"in {HydraConfig.get().runtime.output_dir} or where data and caches are kept"
 
 
 def _describe_instantiation(error: InstantiationException) -> str:

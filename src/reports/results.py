@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from src.data.atomic import write_whole
 from src.metrics.names import main_columns
+from src.reports.console import make_console
 from src.reports.provenance import provenance
 
 
@@ -42,7 +42,7 @@ def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) ->
     for key, heading in main_columns(stage).items():
         if key in metrics:
             table.add_row(heading, f"{metrics[key]:.4f}")
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(f"results: {output_dir / 'metrics.json'} has all metrics", soft_wrap=True)
     console.print(f"report:  {output_dir / 'report' / 'index.html'}", soft_wrap=True)
