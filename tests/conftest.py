@@ -3,6 +3,7 @@
 import gzip
 import json
 import multiprocessing
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,9 @@ BCE = (
     "module.label_coding=literals",
 )
 IMPORTED_ONCE = ["pytorch_lightning"]  # and torch with it
+
+for variable in [name for name in os.environ if name.startswith("WANDB_")]:
+    del os.environ[variable]  # which would send runs of tests, or name them
 
 
 class CommandResult(NamedTuple):
