@@ -2,16 +2,25 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from src.benchmarks.report import section, write_page, write_report
 from src.config.command import check_device, command
+from src.reports.console import make_console
 from src.reports.provenance import provenance
 
 PARTS = ("loss", "step", "fit", "target", "retrieval", "loaders", "scaling", "memory", "minterms")
+
+
+class Keys(TypedDict):
+    """The root keys of conf/benchmark.yaml that have plain values."""
+
+    parts: list[str]
+    device: str
+    output_dir: str
+    rewrite: str | None
 
 
 def benchmark(config: DictConfig) -> None:
@@ -25,7 +34,7 @@ def benchmark(config: DictConfig) -> None:
         raise ValueError(f"parts must be among {', '.join(PARTS)}, not {', '.join(unknown)!r}")
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    console = make_console()
     parts: dict[str, Any] = {}
     record = {"parts": parts, "run/device": config.device} | provenance()
     for part in config.parts:
@@ -47,7 +56,7 @@ def measure_part(part: str, config: DictConfig) -> dict[str, Any]:
     }
 
 
-main = command("benchmark")(benchmark)
+main = command("benchmark", Keys)(benchmark)
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
 """Save the panels that show runs in W&B: `python -m src.dashboard entity=NAME`."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import wandb
 import wandb_workspaces.reports.v2 as panels
@@ -11,7 +11,7 @@ from wandb_workspaces import expr
 from src.callbacks.spectra import LINES
 from src.config.command import command
 from src.metrics import names
-from src.runs.loggers import EVERY_EPOCH
+from src.runs.loggers import EVERY_EPOCH, require_key
 
 COLUMNS = (
     *("run:displayName", "run:group", "run:tags"),
@@ -25,15 +25,20 @@ CONJUNCTIONS = (names.POSITIVE, names.NEGATED)
 DEPTHS = tuple(f"{names.DEPTH}{depth}" for depth in (2, 3, 4))
 
 
+class Keys(TypedDict):
+    """The root keys of conf/dashboard.yaml that have plain values."""
+
+    entity: str
+    project: str
+    name: str
+    group: str | None
+
+
 def dashboard(config: DictConfig) -> None:
     """Build the workspace and save it."""
     workspace = build(config.entity, config.project, config.name, config.group)
     try:
-        if not wandb.login(prompt=False, verify=False):
-            raise ValueError(
-                "there is no W&B key: run `wandb login` or set WANDB_API_KEY. Without an account, "
-                "`wandb leet RUN/wandb/latest-run` and RUN/report/index.html show the same"
-            )
+        require_key("`wandb leet RUN/wandb/latest-run` and RUN/report/index.html show the same")
         workspace.save()
     except wandb.Error as error:
         raise ValueError(f"W&B did not take the dashboard: {error}") from error
@@ -150,7 +155,7 @@ def _media(title: str, name: str) -> panels.MediaBrowser:
     return panels.MediaBrowser(title=title, media_keys=[f"report/{name}"], num_columns=1)
 
 
-main = command("dashboard")(dashboard)
+main = command("dashboard", Keys)(dashboard)
 
 if __name__ == "__main__":
     main()

@@ -1,7 +1,7 @@
 """Test a checkpoint: `python -m src.evaluate ckpt_path=RUN/checkpoints/last.ckpt`."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import RichProgressBar
@@ -13,6 +13,14 @@ from src.reports.results import CHECKPOINT, print_results, write_results
 from src.runs.compose import build_trainer, describe_run
 from src.runs.latest import find_checkpoint
 from src.runs.load import load_checkpoint
+
+
+class Keys(TypedDict):
+    """The root keys of conf/evaluate.yaml that have plain values."""
+
+    ckpt_path: str
+    data_dir: str | None
+    output_dir: str
 
 
 def evaluate(config: DictConfig) -> None:
@@ -38,7 +46,7 @@ def evaluate(config: DictConfig) -> None:
         print_results(metrics, "test", output_dir)
 
 
-main = command("evaluate", text_keys=["ckpt_path"])(evaluate)
+main = command("evaluate", Keys)(evaluate)
 
 if __name__ == "__main__":
     main()

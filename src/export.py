@@ -1,11 +1,21 @@
 """Write a trained model in a form to pass on: `python -m src.export ckpt_path=latest`."""
 
 from pathlib import Path
+from typing import TypedDict
 
 from omegaconf import DictConfig
-from rich.console import Console
 
 from src.config.command import command
+from src.reports.console import make_console
+
+
+class Keys(TypedDict):
+    """The root keys of conf/export.yaml that have plain values."""
+
+    ckpt_path: str
+    format: str
+    data_dir: str | None
+    output_dir: str
 
 
 def export(config: DictConfig) -> None:
@@ -22,10 +32,10 @@ def export(config: DictConfig) -> None:
     output_dir.mkdir(parents=True, exist_ok=True)
     files = formats[config.format](path, config.data_dir, output_dir)
     names = ", ".join(file.name for file in files)
-    Console().print(f"written to {output_dir}: {names}", soft_wrap=True, markup=False)
+    make_console().print(f"written to {output_dir}: {names}", soft_wrap=True)
 
 
-main = command("export", text_keys=["ckpt_path"])(export)
+main = command("export", Keys)(export)
 
 if __name__ == "__main__":
     main()

@@ -1,15 +1,23 @@
 """Fetch or make a data set and check it: `python -m src.prepare dataset=NAME`."""
 
 from pathlib import Path
+from typing import TypedDict
 
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
 from src.config.command import command
 from src.config.groups import CONF_DIR
 from src.config.instantiate import instantiate
+from src.reports.console import make_console
 from src.subspaces.minterms import distinct_minterms
+
+
+class Keys(TypedDict):
+    """The root keys of conf/prepare.yaml that have plain values."""
+
+    data_dir: str
+    output_dir: str
 
 
 def prepare(config: DictConfig) -> None:
@@ -31,7 +39,7 @@ def prepare(config: DictConfig) -> None:
     shares = [split.labels.double().mean(dim=0).tolist() for split in splits.values()]
     for literal, *parts in zip(image_set.literals, *shares, strict=True):
         table.add_row(literal, *(f"{part:.1%}" for part in parts))
-    console = Console()
+    console = make_console()
     console.print(table)
     for note in image_set.notes:
         console.print(note, soft_wrap=True, markup=False, highlight=False)
@@ -43,7 +51,7 @@ def prepare(config: DictConfig) -> None:
     )
 
 
-main = command("prepare")(prepare)
+main = command("prepare", Keys)(prepare)
 
 if __name__ == "__main__":
     main()

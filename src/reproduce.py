@@ -3,12 +3,11 @@
 import json
 import shlex
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -19,6 +18,7 @@ from src.config.errors import USER_ERRORS, describe_error
 from src.config.instantiate import instantiate
 from src.config.occupied import occupied
 from src.reports import pages
+from src.reports.console import make_console
 from src.reports.provenance import provenance
 from src.reports.tables import ResultTable, describe, on_page, write_table
 from src.tables.experiments import (
@@ -34,6 +34,17 @@ RECORD = "table.json"  # written last: a folder that has it has the whole table
 INTERVAL = 0.5  # seconds between two looks at which runs are finished
 
 
+class Keys(TypedDict):
+    """The root keys of conf/reproduce.yaml that have plain values."""
+
+    table: str
+    scale: str
+    dry_run: bool
+    launch: str
+    runs_dir: str
+    results_dir: str
+
+
 def reproduce(config: DictConfig) -> None:
     """Make one table, or all: run what is not finished, then write and publish the table."""
     names = table_names() if config.table == "all" else [config.table]
@@ -42,7 +53,7 @@ def reproduce(config: DictConfig) -> None:
     strange = [override for override in launch if not override.startswith("hydra")]
     if strange:
         raise ValueError(f"launch takes overrides of hydra alone, not {strange[0]!r}")
-    console = Console(file=sys.stdout)
+    console = make_console()
     failures = []
     for name, experiment in experiments.items():
         runs = Path(config.runs_dir).absolute() / experiment.get("extends", name) / config.scale
@@ -61,7 +72,7 @@ def reproduce(config: DictConfig) -> None:
                     target = Path(config.results_dir) / name / config.scale
                     shutil.copytree(folder, target, dirs_exist_ok=True)
                     shown = (folder / "table.md").read_text(encoding="utf-8")
-                    console.print(shown, soft_wrap=True, markup=False)
+                    console.print(shown, soft_wrap=True)
                     console.print(f"table: {target}", soft_wrap=True)
         except USER_ERRORS as error:
             failed = [describe_error(error)]
@@ -182,7 +193,6 @@ def list_runs(
             f"  {sweep.name}: {jobs} runs, {jobs - sweep.unfinished} finished: "
             f"python -m src.train -m {arguments}",
             soft_wrap=True,
-            highlight=False,
         )
 
 
@@ -200,7 +210,7 @@ def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console)
     return None if error is None else f"{sweep.name}: {error.removeprefix('error: ')} ({log})"
 
 
-main = command("reproduce", text_keys=["launch"], flags=["dry_run"])(reproduce)
+main = command("reproduce", Keys, flags=["dry_run"])(reproduce)
 
 if __name__ == "__main__":
     main()

@@ -1,15 +1,33 @@
 """Query images: `python -m src.retrieve ckpt_path=... query="even & ~prime"`."""
 
 from pathlib import Path
+from typing import TypedDict
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from src.config.command import command
 from src.data.text_files import read_lines
+from src.reports.console import make_console
 from src.subspaces.propositions import SYNTAX
 
 OmegaConf.register_new_resolver("query_syntax", lambda: SYNTAX)  # for --help
+
+
+class Keys(TypedDict):
+    """The root keys of conf/retrieve.yaml that have plain values."""
+
+    ckpt_path: str
+    beside: str | None
+    query: str | None
+    queries: str | None
+    gallery: str | None
+    split: str
+    top_k: int
+    device: str
+    data_dir: str | None
+    cache_dir: str
+    strict: bool
+    output_dir: str
 
 
 def retrieve(config: DictConfig) -> None:
@@ -30,7 +48,7 @@ def retrieve(config: DictConfig) -> None:
     }
     check_same_images(place, models[0], models[-1])
 
-    console = Console()
+    console = make_console()
     rows = []
     for number, text in enumerate(texts):
         for name in names:
@@ -43,7 +61,7 @@ def retrieve(config: DictConfig) -> None:
     images = {name: model.images(place) for name, model in zip(names, models, strict=True)}
     draw(output_dir / "retrieval.png", answers, images)
     for line in images[names[0]].left_out:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     console.print(f"written to {output_dir}: retrieval.png, .csv, .json", soft_wrap=True)
 
 
@@ -61,9 +79,7 @@ def read_queries(config: DictConfig) -> list[str]:
     return [text for _, text in read_lines(Path(config.queries))]
 
 
-main = command("retrieve", text_keys=["ckpt_path", "beside", "query", "queries", "gallery"])(
-    retrieve
-)
+main = command("retrieve", Keys)(retrieve)
 
 if __name__ == "__main__":
     main()

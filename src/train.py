@@ -1,14 +1,19 @@
 """Train a model: `python -m src.train`, then `key=value` for anything in conf/train.yaml."""
 
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import Field
-from rich.console import Console
 
 from src.config.command import command
-from src.config.instantiate import check_keys, check_value, instantiate
+from src.config.instantiate import check_value, instantiate
+from src.metrics.names import MAP, PRECISION, QUERIES, SKIPPED, retrieval_name
+from src.metrics.retrieval import TOP_K
+from src.reports.console import make_console
 from src.runs import naming  # noqa: F401  whose resolver goes to workers of a launcher from here
 
 
@@ -27,7 +32,6 @@ class Keys(TypedDict):
 
 def train(config: DictConfig) -> float | None:
     """Load the images, then fit and test; return what a search optimizes."""
-    check_keys(config, Keys)
     check_value("protocol.name", config.protocol.name, str)
     if "model" in config.encoder and Path(str(config.encoder.model)).is_dir():
         # Named in full, so that the checkpoint is read from any other folder.
@@ -47,7 +51,28 @@ def train(config: DictConfig) -> float | None:
             f"optimized_metric is one of {', '.join(sorted(metrics))}, "
             f"not {config.optimized_metric!r}"
         )
-    return metrics[config.optimized_metric]
+    value = metrics[config.optimized_metric]
+    if math.isnan(value):  # which a search could not compare: it leaves the trial out
+        raise ValueError(
+            f"optimized_metric={config.optimized_metric} is NaN"
+            f"{_why_nan(config.optimized_metric, metrics)}"
+        )
+    return value
+
+
+def _why_nan(name: str, metrics: Mapping[str, float]) -> str:
+    """Say why a metric of retrieval is NaN, if its queries are the reason."""
+    measured = re.fullmatch(rf"(\w+)/\w+/({MAP}|{PRECISION})_?(\w*)", name)
+    if measured is None:
+        return ""
+    stage, _, group = measured.groups()
+    counted, left_out = (
+        metrics.get(f"{stage}/{retrieval_name(measure, group)}") for measure in (QUERIES, SKIPPED)
+    )
+    if counted != 0:
+        return ""
+    images = f"{'validation' if stage == 'val' else stage} images"
+    return f": all {left_out:.0f} queries have fewer than {TOP_K} answers among the {images}"
 
 
 def _go_on(config: DictConfig) -> bool:
@@ -57,14 +82,14 @@ def _go_on(config: DictConfig) -> bool:
     output_dir = Path(config.output_dir)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     if find_finished(output_dir, plain):
-        Console().print(f"finished already: {output_dir}", soft_wrap=True)
+        make_console().print(f"finished already: {output_dir}", soft_wrap=True)
         return False
     newest = find_newest(output_dir)
     config.ckpt_path = None if newest is None else str(newest)
     return True
 
 
-main = command("train", text_keys=["ckpt_path", "hydra.run.dir", "hydra.sweep.dir"])(train)
+main = command("train", Keys)(train)
 
 if __name__ == "__main__":
     main()

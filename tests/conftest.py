@@ -34,6 +34,9 @@ BCE = (
 NOBODY = 65534  # the user without rights
 IMPORTED_ONCE = ["pytorch_lightning"]  # and torch with it
 
+for variable in [name for name in os.environ if name.startswith("WANDB_")]:
+    del os.environ[variable]  # which would send runs of tests, or name them
+
 
 class CommandResult(NamedTuple):
     """What a command left behind."""

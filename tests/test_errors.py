@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
@@ -274,7 +275,12 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "explore a folder out of a list": (
         "explore",
         ["ckpt_path={ckpt}", "galleries=nowhere"],
-        "galleries is a list",
+        "galleries must be a list, each item text, not 'nowhere'",
+    ),
+    "explore no number of images": (
+        "explore",
+        ["ckpt_path={ckpt}", "top_k=many"],
+        "top_k must be a whole number, not 'many'",
     ),
     "explore at no port": ("explore", ["ckpt_path={ckpt}", "port=65536"], "port must be a whole"),
     "explore at a host elsewhere": (
@@ -377,7 +383,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "disk full at the results of retrieval": (
         "retrieve",
         ["ckpt_path={ckpt}", "query=even", "hydra.run.dir=fullresults"],
-        "No space left on device",
+        "fullresults/retrieval.csv'",
     ),
     "data set in a file": (
         "train",
@@ -446,12 +452,12 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         "optimizer: missing a required argument: 'weight_decay'",
     ),
     "missing argument": ("train", ["~dataset.split_seed"], "dataset.split_seed is missing"),
-    "checkpoint path of a number": ("train", ["++ckpt_path=0"], "ckpt_path must be text or null"),
+    "checkpoint path of a number": ("train", ["++ckpt_path=0"], "no checkpoint at 0"),
     "test neither true nor false": ("train", ["test=often"], "test must be true or false"),
-    "name out of a list": ("train", ["name=[a]"], "name must be text, not "),
+    "name left out": ("train", ["name=null"], "name must be text, not None"),
     "file name of groups": (
         "train",
-        ["callbacks.checkpoint_best.filename={{a:1}}"],
+        ["+callbacks.checkpoint_best.filename.a=1"],
         "callbacks.checkpoint_best.filename must be text or null",
     ),
     "folder of a number": (
@@ -649,6 +655,18 @@ def test_bad_input_is_answered_in_two_lines_and_harms_nothing(
     assert "Traceback" not in result.message + capsys.readouterr().err
     assert files(trained_run.folder) == before
     assert not Path("executed").exists()
+
+
+def test_full_disk_is_said_with_a_place_where_the_writer_names_none() -> None:
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, unlimited[1]))
+    try:
+        result = run_command("prepare", "dataset=digits")  # Hydra's own files come first
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert result.message == (
+        f"error: [Errno 27] File too large, below {Path.cwd()} or where hydra.run.dir leads"
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

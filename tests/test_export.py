@@ -114,7 +114,7 @@ def test_onnx_and_what_was_fitted_answer_without_this_project(trained_run: Run) 
     apart = np.abs(np.diff(scores)).min() > 1e-5
     assert not apart or answer.positions.tolist() == ranked.tolist()
     p = energies[:, holds("subspaces")].sum(axis=1) / energies.sum(axis=1)
-    expected = model.probabilities("even & ~prime", IMAGES).numpy()
+    expected: np.ndarray = model.probabilities("even & ~prime", IMAGES).numpy()
     np.testing.assert_allclose(p, expected, rtol=0, atol=1e-4)
 
     logits = embeddings.astype(float) @ fitted["discriminant.weights"].T
@@ -123,8 +123,8 @@ def test_onnx_and_what_was_fitted_answer_without_this_project(trained_run: Run) 
     p = likely[:, holds("discriminant")].sum(axis=1) / likely.sum(axis=1)
     (discriminant,) = (other for other in model.module.beside if other.name == "discriminant")
     asked = answer.query
-    expected = discriminant.score(torch.from_numpy(ours), [asked], "probability")[:, 0]
-    np.testing.assert_allclose(p, expected.numpy(), rtol=0, atol=1e-3)
+    expected = discriminant.score(torch.from_numpy(ours), [asked], "probability")[:, 0].numpy()
+    np.testing.assert_allclose(p, expected, rtol=0, atol=1e-3)
 
 
 def test_export_without_onnx_names_the_mend(

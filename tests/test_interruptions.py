@@ -120,6 +120,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
     [
         (signal.SIGINT, MIDDLE, 0, False),
         (signal.SIGTERM, MIDDLE, 0, False),
+        (signal.SIGHUP, MIDDLE, 0, False),
         (signal.SIGTERM, MIDDLE, 2, False),
         (signal.SIGTERM, 2 * STEPS - 1, 0, False),  # the last of an epoch
         (signal.SIGTERM, 4 * STEPS - 2, 0, False),  # the last but one of all
@@ -154,6 +155,17 @@ def test_signal_saves_in_mid_epoch_and_the_run_goes_on_exactly(
     assert rows == history(brief_run.folder)[1]
 
 
+def test_closed_terminal_ends_no_run_that_ignores_it(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup starts it
+    try:
+        hangup = send(signal.SIGHUP, MIDDLE)
+        run = train(tmp_path / "run", "logger=none", UNDRAWN, "test=false", *BRIEF, *hangup)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run.metrics["run/epochs"] == 4
+
+
 def test_moments_that_a_loss_averages_go_on_exactly(tmp_path: Path) -> None:
     settings = ["loss=nuclear_discriminant", "logger=none", *BRIEF, UNDRAWN]
     whole, run = train(tmp_path / "whole", *settings), tmp_path / "run"
@@ -180,11 +192,13 @@ def test_second_ctrl_c_does_not_wait_and_the_run_goes_on_from_the_last_epoch(
     assert_same_weights(brief_run.checkpoint, resumed.checkpoint)
 
 
-def test_sigterm_in_the_test_leaves_only_the_test_to_be_done(
-    brief_run: Run, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_signal_in_the_test_leaves_only_the_test_to_be_done(
+    number: signal.Signals, brief_run: Run, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    result = run_command("train", f"hydra.run.dir={run}", *BRIEF, *send(signal.SIGTERM, -1))
+    result = run_command("train", f"hydra.run.dir={run}", *BRIEF, *send(number, -1))
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
     last = run / "checkpoints" / "last.ckpt"
     assert f"ckpt_path={last}" in go_on(result.message)
     elsewhere = run_command("train", f"ckpt_path={last}", *BRIEF)
@@ -328,7 +342,9 @@ def test_full_disk_ends_the_run_and_loses_no_checkpoint(brief_run: Run, tmp_path
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert full.status == 1
-    assert full.message.startswith("error: [Errno 27] File too large")
+    assert full.message.startswith("error: [Errno 27] File too large: ")
+    assert str(run / "checkpoints") in full.message
+    assert not list(run.rglob("*.partial"))
     assert len(full.message.splitlines()) == 1
     assert {path: path.read_bytes() for path in (run / "checkpoints").iterdir()} == before
     resumed = train(run, *go_on(stopped.message))

@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -390,6 +391,47 @@ def test_search_maximizes_what_it_is_told(tmp_path: Path) -> None:
     result = run_command("train", "optimized_metric=val/nothing", *FAST, "test=false")
     assert result.status == 1
     assert "optimized_metric is one of" in result.message
+
+
+# Of 40 images, so few are for validation that no query counts.
+FEW = ("dataset=faces", "encoder=convnet", "encoder.radius=null", "loader.batch_size=8")
+
+
+def test_search_leaves_out_trials_that_diverge_or_cannot_be_measured(tmp_path: Path) -> None:
+    trials = ["optimizer.lr=choice(1e30,0.01)", "dataset.number=choice(40,400)"]
+    result = run_command(
+        "train",
+        *("-m", "hparams_search=alpha_beta", "hydra.sweeper.n_trials=8"),
+        *(f"hydra.sweep.dir={tmp_path / 'search'}", "loss.alpha=0.9", "loss.beta=0.05"),
+        *(*FEW, "optimizer=sgd_step", *trials, *FAST, "test=false"),
+    )
+    assert result == (0, "")
+    jobs = [OmegaConf.load(path) for path in tmp_path.glob("search/*/.hydra/overrides.yaml")]
+    good = [{"optimizer.lr=0.01", "dataset.number=400"} <= set(job) for job in jobs]
+    assert len(good) == 8
+    assert any(good)
+    assert not all(good)
+    found = OmegaConf.load(tmp_path / "search" / "optimization_results.yaml")
+    assert found.best_params == {"optimizer.lr": 0.01, "dataset.number": 400}
+
+
+def test_search_of_trials_that_all_fail_is_an_error(tmp_path: Path) -> None:
+    search = ["-m", "hparams_search=alpha_beta", "hydra.sweeper.n_trials=2", "loss.alpha=2"]
+    result = run_command("train", *search, f"hydra.sweep.dir={tmp_path / 'search'}", *FAST)
+    assert result.status == 1
+    assert "No trials are completed" in result.message
+
+
+def test_metric_to_optimize_that_is_nan_is_explained(tmp_path: Path) -> None:
+    few = [*FEW, "dataset.number=40", "optimized_metric=val/retrieval/map_negated", "test=false"]
+    result = run_command("train", f"hydra.run.dir={tmp_path / 'run'}", *FAST, *few)
+    assert result.status == 1
+    assert re.fullmatch(
+        r"error: optimized_metric=val/retrieval/map_negated is NaN: all \d+ queries have fewer "
+        r"than 10 answers among the validation images",
+        result.message,
+    )
+    assert (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_sweep_survives_a_failing_job(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from src.callbacks.wandb_media import save_figure, send
+from src.data.atomic import replacing
 from src.data.images import LabelledImages
 from src.metrics.evaluation import Evaluation, QueryResult, Ranking
 from src.metrics.names import RETRIEVAL_TABLE
@@ -56,7 +57,8 @@ class Report(Callback):
 
     def _save_table(self, trainer: pl.Trainer, evaluation: Evaluation) -> None:
         rows = evaluation.rows
-        with (self.folder / "retrieval.csv").open("w", newline="") as file:
+        path = self.folder / "retrieval.csv"
+        with replacing(path) as partial, partial.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(QueryResult._fields)
             writer.writerows(rows)

@@ -19,7 +19,8 @@ class StopBetweenSteps(Callback):
     the job. It would do so in the middle of an update of the weights, and on each process by
     itself. Here all processes answer together, after the step in which one of them got the signal.
     Upon SIGTERM, `interrupted.ckpt` is saved before the run ends. Ctrl-C counts as SIGTERM; a
-    second one does not wait.
+    second one does not wait. SIGHUP, of a terminal that is closed, counts as SIGTERM in the test,
+    too, unless it is ignored, as nohup has it.
 
     Args:
         folder: Where that file goes.
@@ -39,6 +40,10 @@ class StopBetweenSteps(Callback):
         self._interrupt = signal.getsignal(signal.SIGINT)
         if self._handlers and callable(self._interrupt):
             signal.signal(signal.SIGINT, self._note)
+        _heed_hangup()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _heed_hangup()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if not trainer.is_last_batch:  # after which validation must not be missed
@@ -79,3 +84,10 @@ class StopBetweenSteps(Callback):
             if trainer.strategy.reduce_boolean_decision(number in self._received, all=False):
                 self._received.discard(number)
                 handler(number, None)
+
+
+def _heed_hangup() -> None:
+    """Let SIGHUP end a run as SIGTERM does, unless it is ignored."""
+    heeds = callable(signal.getsignal(signal.SIGTERM))  # as Lightning has it, until the run ends
+    if heeds and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))

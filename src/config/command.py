@@ -12,31 +12,35 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import hydra
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from src.config.errors import describe_error
 from src.config.groups import CONF_DIR
+from src.config.instantiate import check_value
 from src.config.occupied import occupied
+from src.config.output import unfailing_output
+from src.config.overrides import expand_home, quote_arguments
 
 OmegaConf.register_new_resolver("project_dir", lambda: str(CONF_DIR.parent))
 
 
 def command(
-    config_name: str, text_keys: Iterable[str] = (), flags: Iterable[str] = ()
+    config_name: str, keys: type, flags: Iterable[str] = ()
 ) -> Callable[[Any], Callable[[], None]]:
     """Make a task that takes a config into a command line.
 
     Args:
         config_name: The root config in `conf/`.
-        text_keys: Keys whose values are taken as they are, so that `query=even & ~prime` and paths
-            with spaces or `=` need no second pair of quotes for Hydra's grammar.
+        keys: A TypedDict of the root keys that have plain values. They are checked against it; and
+            what is text there needs no second pair of quotes for Hydra's grammar, such as
+            `query=even & ~prime` and paths with spaces or `=`.
         flags: Keys that may be set as `--key`, too.
     """
 
@@ -52,7 +56,10 @@ def command(
                 if not show_traceback:
                     del os.environ["HYDRA_FULL_ERROR"]  # processes started from here ask anew
                 try:
-                    with _occupy_output(config):
+                    expand_home(config)
+                    _check_keys(config, keys)
+                    # Output here, too: a launcher calls this in a new process
+                    with unfailing_output(), _occupy_output(config):
                         return task(config)
                 except Exception as error:
                     # A sweep goes on with its other jobs, and Hydra raises at the end.
@@ -66,11 +73,12 @@ def command(
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
             options = {f"--{key.replace('_', '-')}": f"{key}=true" for key in flags}
             arguments = [options.get(argument, argument) for argument in sys.argv[1:]]
-            sys.argv[1:] = [_quote(argument, text_keys) for argument in arguments]
+            sys.argv[1:] = quote_arguments(arguments, keys)
             run = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through to here
             try:
-                run(guarded)()
+                with unfailing_output():
+                    run(guarded)()
             except KeyboardInterrupt:
                 sys.exit("interrupted")
             except Exception as error:
@@ -120,10 +128,10 @@ def _occupy_output(config: DictConfig) -> AbstractContextManager[None]:
     return occupied(Path(folder)) if isinstance(folder, str) else nullcontext()
 
 
-def _quote(argument: str, text_keys: Iterable[str]) -> str:
-    key, equals, value = argument.partition("=")
-    already_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
-    if not equals or key not in text_keys or already_quoted:
-        return argument
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{key}='{escaped}'"
+def _check_keys(config: DictConfig, keys: type) -> None:
+    """Raise ConfigError where a root key does not fit its annotation."""
+    for key, hint in get_type_hints(keys, include_extras=True).items():
+        value = config[key]
+        if isinstance(value, ListConfig | DictConfig):
+            value = OmegaConf.to_container(value)
+        check_value(key, value, hint)

@@ -1,8 +1,11 @@
 """Errors in one line that a person can act on."""
 
+import errno
 import re
 from difflib import get_close_matches
+from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -24,6 +27,7 @@ USER_ERRORS = (
 HINT = "\n(HYDRA_FULL_ERROR=1 shows where it comes from)"
 # What PyTorch puts before the message of an error in a worker of a DataLoader
 IN_WORKER = re.compile(r"Caught \w+ in .*\nOriginal Traceback.*\n[\w.]+: ", re.DOTALL)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LIGHTNINGS = "MisconfigurationException"  # by name: Lightning takes seconds to import
 
 
@@ -50,9 +54,18 @@ def _describe(error: BaseException) -> str:
     message = " ".join(
         IN_WORKER.sub("", str(error)).split("See https")[0].split("Config search path")[0].split()
     )
+    if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+        message += f", {_likely_place()}"
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}{HINT}"
+
+
+def _likely_place() -> str:
+    """Where it was that a library wrote, of whose error no more is known than a full disk."""
+    if not HydraConfig.initialized():
+        return f"below {Path.cwd()} or where hydra.run.dir leads"
+    return f"in {HydraConfig.get().runtime.output_dir} or where data and caches are kept"
 
 
 def _describe_instantiation(error: InstantiationException) -> str:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import hydra.utils
 from omegaconf import Container, DictConfig, ListConfig, OmegaConf
@@ -67,17 +67,6 @@ def check_value(full_key: str, value: Any, hint: Any) -> None:
         TypeAdapter(hint).validate_python(value, strict=True)
     except ValidationError:
         raise ConfigError(f"{full_key} must be {_describe(hint)}, not {value!r}") from None
-
-
-def check_keys(config: DictConfig, keys: type) -> None:
-    """Raise ConfigError where a root key does not fit its annotation.
-
-    Args:
-        config: The config of a command.
-        keys: A class whose annotations are those of the keys, such as a TypedDict.
-    """
-    for key, hint in get_type_hints(keys, include_extras=True).items():
-        check_value(key, config[key], hint)
 
 
 def check_values(config: DictConfig) -> None:

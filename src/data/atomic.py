@@ -21,18 +21,31 @@ def replacing(target: Path) -> Iterator[Path]:
         target: A file, there or not, or a folder that is not there. The folder it lies in exists.
 
     Raises:
-        OSError: If the disk is full, or the target is a folder with content.
+        OSError: If the disk is full, or the target is a folder with content. It names the target,
+            if nothing else.
     """
     partial = target.with_name(target.name + PARTIAL)
     _remove(partial)
     try:
-        yield partial
-        if partial.is_file():
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())  # a power cut must not leave the name without the content
-        partial.replace(target)
+        with naming(target):
+            yield partial
+            if partial.is_file():
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())  # a power cut must not leave a name without content
+            partial.replace(target)
     finally:
         _remove(partial)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a path in an error that names none, as one that says only that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_whole(path: Path, text: str) -> None:

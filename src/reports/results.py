@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from src.data.atomic import write_whole
 from src.metrics.evaluation import QueryResult
 from src.metrics.names import main_columns
+from src.reports.console import make_console
 from src.reports.provenance import provenance
 from src.reports.run_page import write_run_page
 
@@ -75,7 +75,7 @@ def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) ->
     for key, heading in main_columns(stage).items():
         if key in metrics:
             table.add_row(heading, f"{metrics[key]:.4f}")
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(f"results: {output_dir / METRICS} has all metrics", soft_wrap=True)
     console.print(f"report:  {output_dir / 'report' / 'index.html'}", soft_wrap=True)

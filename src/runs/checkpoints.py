@@ -138,7 +138,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     summed = hashlib.sha256()
     for name in sorted(tensors):
         summed.update(name.encode())
-        summed.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+        summed.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return summed.hexdigest()
 
 

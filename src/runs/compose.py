@@ -27,6 +27,7 @@ from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.readout import Readout, check_pairing
 from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
+from src.runs.processes import check_processes
 from src.runs.threads import ChooseThreads
 from src.subspaces.minterms import MAX_MINTERMS, encode_labels
 
@@ -109,6 +110,9 @@ def build_trainer(
         data: The images, and the size of a batch.
         callbacks: Further callbacks.
         logger: A logger, or False.
+
+    Raises:
+        ValueError: If it would wait for processes that nothing starts.
     """
     check_value("trainer.threads", config.threads, int | None)
     if config.accelerator == "cpu":
@@ -117,7 +121,9 @@ def build_trainer(
     config = config.copy()
     with open_dict(config):
         del config.threads  # which is no argument of Lightning's
-    return instantiate(config, callbacks=callbacks, logger=logger)
+    trainer = instantiate(config, callbacks=callbacks, logger=logger)
+    check_processes(trainer)
+    return trainer
 
 
 def build_loss(

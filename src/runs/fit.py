@@ -13,7 +13,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.exceptions import SIGTERMException
-from rich.console import Console
 from wandb.sdk.lib.runid import generate_id
 
 from src.config.instantiate import instantiate
@@ -21,6 +20,7 @@ from src.data.atomic import write_whole
 from src.data.images import ImageSet
 from src.metrics.evaluation import QueryResult
 from src.modules.subspace import SubspaceModule
+from src.reports.console import make_console
 from src.reports.results import METRICS, print_results, write_results
 from src.runs.checkpoints import SaveConfig, read_checkpoint, remove_partial
 from src.runs.compose import build_data, build_module, build_trainer, describe_run
@@ -56,7 +56,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
 
     if trainer.is_global_zero:
         for note in image_set.notes:
-            Console().print(note, soft_wrap=True, markup=False, highlight=False)
+            make_console().print(note, soft_wrap=True)
     last = output_dir / "checkpoints" / "last.ckpt"
     try:
         if trainer.is_global_zero:

@@ -1,9 +1,12 @@
 """The W&B logger, which tells W&B what each metric is drawn over and what sums it up."""
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import wandb
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -18,6 +21,8 @@ from src.metrics.names import (
     RETRIEVAL,
     SPECTRAL,
 )
+from src.reports.console import make_console
+from src.runs.naming import read_flag
 
 EVERY_EPOCH = re.compile(rf"val/|train/({SPECTRAL}|{BATCH})/")
 BY_OTHERS = f"({'|'.join(BESIDE)})"
@@ -30,17 +35,90 @@ BEST = {
 }
 
 
+# Variables of the environment that conf/ has keys for; W&B reads all others by itself.
+KEYS = {
+    "WANDB_PROJECT": "project",
+    "WANDB_ENTITY": "entity",
+    "WANDB_NAME": "name",
+    "WANDB_RUN_GROUP": "group",
+    "WANDB_JOB_TYPE": "job_type",
+    "WANDB_TAGS": "tags",
+    "WANDB_DIR": "save_dir",
+    "WANDB_RUN_ID": "id",
+    "WANDB_RESUME": "resume",
+}
+ALIASES = {"dryrun": "offline", "run": "online"}  # of modes of W&B
+MODES = ("online", "offline", "shared", "disabled", *ALIASES)
+
+
 class DefinedMetrics(WandbLogger):
     """Draws metrics of validations over epochs and those of steps over steps, and sums up with the
     best and the last value those that have a best one, `NAME.max` or `NAME.min` and `NAME.last`.
 
     Every metric is defined by its full name: where patterns overlap, as any does with the one that
     Lightning defines for all metrics, W&B takes one of them at random.
+
+    Prints which variables of the environment are used, and which give way to configured values.
+
+    Args:
+        project, entity, name, group, job_type, tags, id, resume, settings: As in `wandb.init`.
+        save_dir: The folder below which W&B keeps the run.
+        offline: Whether the run is kept here, for `wandb sync`, and not sent; None for what
+            WANDB_DISABLED and WANDB_MODE say, else true.
+        more: Further arguments of Lightning's logger and of `wandb.init`.
+
+    Raises:
+        ValueError: If the run is to be sent and there is no key, or the environment asks for a mode
+            that W&B does not have.
     """
 
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(
+        self,
+        project: str,
+        entity: str | None,
+        name: str,
+        group: str,
+        job_type: str,
+        tags: list[str],
+        save_dir: str,
+        id: str | None,
+        resume: str,
+        offline: bool | None,
+        settings: wandb.Settings,
+        **more: Any,
+    ) -> None:
+        mode = {True: "offline", False: "online", None: mode_of_environment() or "offline"}[offline]
+        values: dict[str, Any] = {
+            "project": project,
+            "entity": entity,
+            "name": name,
+            "group": group,
+            "job_type": job_type,
+            "tags": list(tags),
+            "save_dir": save_dir,
+            "id": id,
+            "resume": resume,
+        }
+        _say_which_won(values, mode)
+        if mode in ("online", "shared"):
+            require_key("logger.offline=true keeps the run here")
+        # As Lightning's own argument, `offline` would set WANDB_MODE for all that comes later.
+        super().__init__(**values, mode=mode, settings=settings, **more)
         self._defined: set[str] = set()
+
+    @property
+    def experiment(self) -> Any:
+        """The run in W&B, begun when it is first asked for.
+
+        Raises:
+            ValueError: If W&B does not take it.
+        """
+        try:
+            return super().experiment
+        except wandb.Error as error:
+            raise ValueError(
+                f"W&B does not take the run: {error}. logger.offline=true keeps it here"
+            ) from error
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -53,3 +131,54 @@ class DefinedMetrics(WandbLogger):
             )
             self._defined.add(name)
         super().log_metrics(metrics, step)
+
+
+def require_key(otherwise: str) -> None:
+    """Raise ValueError where there is no key of W&B.
+
+    Args:
+        otherwise: A way to do without, for the message.
+    """
+    if not wandb.login(prompt=False, verify=False):
+        raise ValueError(
+            "there is no W&B key: run `wandb login` or set WANDB_API_KEY. Without an account, "
+            f"{otherwise}"
+        )
+
+
+def mode_of_environment() -> str | None:
+    """Read the mode of W&B that the environment asks for, if it does.
+
+    Raises:
+        ValueError: If W&B has no such mode.
+    """
+    if read_flag("WANDB_DISABLED", False):
+        return "disabled"
+    mode = os.environ.get("WANDB_MODE") or None
+    if mode not in (None, *MODES):
+        raise ValueError(f"WANDB_MODE must be one of {', '.join(MODES)}, not {mode!r}")
+    return ALIASES.get(mode, mode) if mode else None
+
+
+@rank_zero_only
+def _say_which_won(values: Mapping[str, Any], mode: str) -> None:
+    used, lost = [], []
+    for variable, key in KEYS.items():
+        value = values[key]
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        asked = os.environ.get(variable)
+        if asked is None:
+            continue
+        if text == (str(Path(asked).expanduser()) if key == "save_dir" else asked):
+            used.append(variable)
+        else:
+            lost.append(f"{variable}={asked} gives way to logger.{key}={text}")
+    asked = mode_of_environment()
+    variable = "WANDB_DISABLED" if read_flag("WANDB_DISABLED", False) else "WANDB_MODE"
+    if asked == mode:
+        used.append(variable)
+    elif asked is not None:
+        lost.append(f"{variable} gives way to logger.offline={str(mode == 'offline').lower()}")
+    said = [*([f"uses {', '.join(used)}"] if used else []), *lost]
+    if said:
+        make_console().print(f"W&B: {'; '.join(said)}", soft_wrap=True)

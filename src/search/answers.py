@@ -269,16 +269,26 @@ def load(
 
     Raises:
         CheckpointError: If the file is missing, or no model of this project.
-        ValueError: If there is no such device, or another file takes its place while it is read, as
-            in a run that goes on.
+        ValueError: If there is no such device, or as `load_with_hash`.
     """
     check_device(device)
     found = find_checkpoint(path)
-    content = file_hash(Path(found)) if Path(found).is_file() else None
-    _, data, module = load_checkpoint(found, data_dir)
-    if file_hash(Path(found)) != content:
-        raise ValueError(f"{found} was written while it was read: ask again")
-    return Model(found, content, data, module, device, Path(cache_dir), strict)
+    return Model(found, *load_with_hash(found, data_dir), device, Path(cache_dir), strict)
+
+
+def load_with_hash(path: str, data_dir: str | None) -> tuple[str, ImageDataModule, SubspaceModule]:
+    """Load a checkpoint, as `load_checkpoint` does, with the hash of its file.
+
+    Raises:
+        CheckpointError: If the file is no checkpoint.
+        ValueError: If another one takes its place meanwhile, as in a run that goes on.
+    """
+    before = file_hash(Path(path)) if Path(path).is_file() else None
+    _, data, module = load_checkpoint(path, data_dir)
+    content = file_hash(Path(path))
+    if content != before:
+        raise ValueError(f"{path} was written while it was read: ask again")
+    return content, data, module
 
 
 def load_models(config: DictConfig, places: Sequence[str]) -> list[Model]:
@@ -291,13 +301,11 @@ def load_models(config: DictConfig, places: Sequence[str]) -> list[Model]:
 
     Raises:
         CheckpointError: If a file is no checkpoint.
-        ValueError: If `top_k`, `device` or `strict` is none, a folder holds no images, a file
+        ValueError: If `top_k` or `device` is none, a folder holds no images, a file
             changes while it is read, or the models have different literals.
     """
     if not isinstance(config.top_k, int) or config.top_k < 1:
         raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
-    if not isinstance(config.strict, bool):
-        raise ValueError(f"strict must be true or false, not {config.strict!r}")
     paths = [config.ckpt_path] if config.beside is None else [config.ckpt_path, config.beside]
     models = [
         load(path, config.data_dir, config.device, config.cache_dir, config.strict)

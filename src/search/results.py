@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from src.data.atomic import naming
 from src.reports.figures.retrieval import retrieval_figure
 from src.search.answers import Answer, show
 from src.search.images import Images
@@ -18,14 +19,14 @@ DRAWN_QUERIES, DRAWN_IMAGES = 10, 10
 
 def make_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     """Make a table of the rows of a query for a terminal."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     headings = [key for key in rows[0] if key not in ("model", "query") and key[:2] != "p("]
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        cells = {heading: escape(show(row[heading])) for heading in headings}
+        cells = {heading: Text(show(row[heading])) for heading in headings}
         if row.get("answers") is False:
-            cells["answers"] = f"[red]{cells['answers']}[/red]"
+            cells["answers"].stylize("red")
         table.add_row(*cells.values())
     return table
 
@@ -36,7 +37,8 @@ def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         OSError: If the disk is full.
     """
-    with (folder / "retrieval.csv").open("w", newline="") as file:
+    path = folder / "retrieval.csv"
+    with naming(path), path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

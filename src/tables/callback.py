@@ -10,9 +10,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from rich.console import Console
 
 from src.config.occupied import LOCK
+from src.reports.console import make_console
 
 
 class SweepTable(Callback):
@@ -38,8 +38,8 @@ class SweepTable(Callback):
 
         folder = Path(config.hydra.sweep.dir).resolve()
         write_tables(folder, pictures=True)
-        console = Console()
+        console = make_console()
         for table in sorted(folder.glob("*.md"), reverse=True):
-            console.print(table.read_text(), soft_wrap=True, markup=False, highlight=False)
+            console.print(table.read_text(), soft_wrap=True)
         names = (path.name for kind in ("html", "md", "png") for path in folder.glob(f"*.{kind}"))
         console.print(f"sweep:   {folder}: {', '.join(sorted(names))}", soft_wrap=True)

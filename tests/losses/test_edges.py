@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from src.config.groups import CONF_DIR
@@ -36,6 +36,7 @@ Arguments = tuple[Tensor, Tensor]
 def loss_of(name: str) -> nn.Module:
     torch.manual_seed(0)
     config = OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml")
+    assert isinstance(config, DictConfig)
     for key, value in {"subspace_dim": 2, "num_components": 2}.items():
         if key in config:
             config[key] = value

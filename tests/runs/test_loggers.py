@@ -1,12 +1,22 @@
 """What W&B has of a run, read back from the run that it left offline."""
 
 from itertools import combinations
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
-from conftest import Run, wandb_folder, wandb_history, wandb_records, wandb_summary
+import wandb
+from conftest import (
+    UNDRAWN,
+    Run,
+    run_command,
+    wandb_folder,
+    wandb_history,
+    wandb_records,
+    wandb_summary,
+)
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
@@ -26,14 +36,51 @@ FALLING = (
     *("train/batch/optimality_gap", "val/spectral/relative_gap"),
     "val/calibration/calibrated_of_propositions",
 )
+TWO_STEPS = ("debug=fast", UNDRAWN, "test=false", "hydra.run.dir=run")
+# A variable, what it is set to here, and where W&B's record of a run has it
+NAMED = {
+    "WANDB_PROJECT": ("a project", "project"),
+    "WANDB_ENTITY": ("somebody", "entity"),
+    "WANDB_NAME": ("a=[b]", "display_name"),
+    "WANDB_RUN_GROUP": ("table_1", "run_group"),
+    "WANDB_JOB_TYPE": ("ablation", "job_type"),
+    "WANDB_TAGS": ("one,another", "tags"),
+    "WANDB_RUN_ID": ("abc123", "run_id"),
+    "WANDB_NOTES": ("for later", "notes"),
+}
+OVERRIDES = {
+    "WANDB_PROJECT": "logger.project=mine",
+    "WANDB_ENTITY": "logger.entity=mine",
+    "WANDB_NAME": "logger.name=mine",
+    "WANDB_RUN_GROUP": "group=mine",
+    "WANDB_JOB_TYPE": "logger.job_type=mine",
+    "WANDB_TAGS": "logger.tags=[mine]",
+    "WANDB_RUN_ID": "logger.id=mine",
+}
+
+
+def run_record(folder: Path) -> dict[str, Any]:
+    (run,) = (record["run"] for record in wandb_records(wandb_folder(folder)) if "run" in record)
+    return run
+
+
+@pytest.fixture
+def modes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The modes that runs are begun in from here on; none is sent anywhere."""
+    found: list[str] = []
+    begin = wandb.init
+
+    def init(mode: str, **arguments: Any) -> Any:
+        found.append(mode)
+        return begin(mode="disabled", **arguments)
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(wandb, "login", lambda **_: True)
+    return found
 
 
 def test_wandb_knows_runs_by_group_tags_and_name(trained_run: Run) -> None:
-    (run,) = (
-        record["run"]
-        for record in wandb_records(wandb_folder(trained_run.folder))
-        if "run" in record
-    )
+    run = run_record(trained_run.folder)
     assert run["run_group"] == "digits_subspace"
     assert run["job_type"] == "train"
     assert run["tags"] == ["digits", "nuclear", "convnet", "clean", "subspaces"]
@@ -147,3 +194,112 @@ def test_long_names_are_cut_to_what_wandb_takes() -> None:
     assert len(name) == 128
     assert name.startswith("digits encoder.embedding_dim=111")
     assert name.endswith("… seed=5")
+
+
+def test_variables_of_wandb_name_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable, (value, _) in NAMED.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("WANDB_DIR", "kept")
+    assert run_command("train", *TWO_STEPS) == (0, "")
+    run = run_record(tmp_path / "kept")
+    for variable, (value, field) in NAMED.items():
+        assert run[field] == (value.split(",") if field == "tags" else value), variable
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("W&B"))
+    assert "gives way" not in said
+    assert all(variable in said for variable in {*OVERRIDES, "WANDB_DIR"})
+
+
+def test_command_line_comes_before_variables_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable in OVERRIDES:
+        monkeypatch.setenv(variable, NAMED[variable][0])
+    monkeypatch.setenv("WANDB_DIR", "kept")
+    overrides = [*OVERRIDES.values(), "logger.save_dir=run"]
+    assert run_command("train", *TWO_STEPS, *overrides) == (0, "")
+    run = run_record(tmp_path / "run")
+    for variable in OVERRIDES:
+        field = NAMED[variable][1]
+        assert run[field] == (["mine"] if field == "tags" else "mine"), variable
+    assert not Path("kept").exists()
+    said = capsys.readouterr().out
+    assert "W&B: WANDB_PROJECT=a project gives way to logger.project=mine; " in said
+    assert all(f"{variable}=" in said for variable in {*OVERRIDES, "WANDB_DIR"})
+
+
+@pytest.mark.parametrize(
+    ("variables", "overrides", "mode", "said"),
+    [
+        ({}, [], "offline", ""),
+        ({"WANDB_MODE": "online"}, [], "online", "uses WANDB_MODE"),
+        ({"WANDB_MODE": "offline"}, [], "offline", "uses WANDB_MODE"),
+        ({"WANDB_MODE": "dryrun"}, [], "offline", "uses WANDB_MODE"),
+        ({"WANDB_MODE": "disabled"}, [], "disabled", "uses WANDB_MODE"),
+        ({"WANDB_DISABLED": "true"}, [], "disabled", "uses WANDB_DISABLED"),
+        ({"WANDB_DISABLED": "0", "WANDB_MODE": "online"}, [], "online", "uses WANDB_MODE"),
+        ({}, ["logger.offline=false"], "online", ""),
+        (
+            {"WANDB_MODE": "online"},
+            ["logger.offline=true"],
+            "offline",
+            "WANDB_MODE gives way to logger.offline=true",
+        ),
+        (
+            {"WANDB_DISABLED": "true"},
+            ["logger.offline=false"],
+            "online",
+            "WANDB_DISABLED gives way to logger.offline=false",
+        ),
+    ],
+)
+def test_mode_is_that_of_the_command_line_or_the_environment(
+    variables: dict[str, str],
+    overrides: list[str],
+    mode: str,
+    said: str,
+    modes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert run_command("train", *TWO_STEPS, *overrides) == (0, "")
+    assert modes == [mode]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("W&B: ")]
+    assert lines == ([f"W&B: {said}"] if said else [])
+
+
+def test_disabled_run_leaves_nothing_of_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert run_command("train", "debug=fast", "hydra.run.dir=run") == (0, "")
+    assert Path("run", "metrics.json").exists()
+    assert not Path("run", "wandb").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "overrides", "expected"),
+    [
+        ({"WANDB_MODE": "sometimes"}, [], "WANDB_MODE must be one of online, offline,"),
+        ({"WANDB_DISABLED": "perhaps"}, [], "WANDB_DISABLED must be true or false"),
+        ({"WANDB_MODE": "online"}, [], "there is no W&B key: run `wandb login`"),
+        ({}, ["logger.offline=false"], "logger.offline=true keeps the run here"),
+        ({}, ["logger.id='a/b'"], "W&B does not take the run: "),
+        ({}, ["logger.tags=mine"], "logger.tags must be a list"),
+    ],
+)
+def test_what_wandb_cannot_do_is_the_users_error(
+    variables: dict[str, str],
+    overrides: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    result = run_command("train", *TWO_STEPS, *overrides)
+    assert result.status == 1
+    assert expected in result.message
+    assert len(result.message.splitlines()) == 1

@@ -33,7 +33,7 @@ class Answering:
     def __init__(self) -> None:
         self.asked, self.may_end = Event(), Event()
         pixels = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
-        self.found = Images(torch.zeros(1, 3), lambda chosen: pixels, ["1.png"], None)
+        self.found = Images(torch.zeros(1, 3), lambda chosen: pixels, ["1.png"], None, [])
 
     def images(self, place: str) -> Images:
         assert place == PLACE

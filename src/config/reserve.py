@@ -1,0 +1,87 @@
+"""The folders that commands write into."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from src.config.overrides import quote
+
+# What torchrun and srun tell each of several processes.
+NUMBERS_OF_PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+class NewFolder(Callback):
+    """Hydra calls this before a run or a sweep. A folder that is named by a time is this command's
+    alone, under the next free name: others may start within the same second. A folder that is
+    named otherwise is taken as it is.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        settle(config, "run")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        settle(config, "sweep")
+        # Jobs compose their configs anew, of these overrides.
+        with read_write(config.hydra.overrides):
+            config.hydra.overrides.hydra.append(quote("hydra.sweep.dir", config.hydra.sweep.dir))
+
+
+def settle(config: DictConfig, kind: str) -> None:
+    """Replace the interpolations in `hydra.run.dir`, or `hydra.sweep.dir`, by their values, and
+    reserve what is named by a time.
+    """
+    section = config.hydra[kind]
+    by_time = "${now:" in OmegaConf.to_yaml(section, resolve=False)
+    with _resolvable(config):
+        folder = Path(section.dir).expanduser()
+    if by_time:
+        _check_alone(kind)
+        folder = reserve(folder)
+    with read_write(section):
+        section.dir = str(folder)
+
+
+@contextmanager
+def _resolvable(config: DictConfig) -> Iterator[None]:
+    """Let interpolations of Hydra's own values find them, as they do in a job."""
+    outer = HydraConfig.instance().cfg  # of a command that runs this one
+    HydraConfig.instance().set_config(config)
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = outer
+
+
+def reserve(folder: Path) -> Path:
+    """Make a new folder of this name, or with a number behind it where that is taken.
+
+    Raises:
+        OSError: If no folder can be made there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        numbered = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            numbered.mkdir()
+        except FileExistsError:
+            continue
+        return numbered
+    raise AssertionError("numbers never end")
+
+
+def _check_alone(kind: str) -> None:
+    """End the command if it is one of several that must agree on a folder."""
+    for name in NUMBERS_OF_PROCESSES:
+        if int(os.environ.get(name, "1")) > 1:
+            sys.exit(  # Hydra would only warn of an exception
+                f"error: {os.environ[name]} processes were started ({name}), and each would name "
+                f"a folder by its own time: give them one with hydra.{kind}.dir=FOLDER"
+            )
