@@ -25,6 +25,7 @@ from src.data.mnist import FILES
 
 SHORT = ("trainer.max_epochs=12",)  # enough to learn the digits
 BRIEF = ("trainer.max_epochs=4",)  # enough to tell one run from another
+PAPER = "method=nuclear"  # whose subspaces and optimum tests look at
 UNDRAWN = "~callbacks.report"  # where a test looks at no picture
 CROSS_ENTROPY = ("loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null")
 BCE = (
@@ -217,13 +218,13 @@ def clip_folder(shared: Shared) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(shared: Shared) -> Run:
     """One short training with W&B offline, that many tests look at."""
-    return shared.run("trained")
+    return shared.run("trained", PAPER)
 
 
 @pytest.fixture(scope="session")
 def brief_run(shared: Shared) -> Run:
     """One training of four epochs with W&B offline, that others must repeat exactly."""
-    return shared.run("brief", *BRIEF)
+    return shared.run("brief", *BRIEF, PAPER)
 
 
 @pytest.fixture(scope="session")

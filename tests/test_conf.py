@@ -79,7 +79,7 @@ def test_every_method_goes_with_every_recipe(method: str) -> None:
             continue  # its recipe codes labels, which two views have none of
         config = composed("train", f"dataset={dataset}", f"method={method}")
         check_parts(config)
-        ending = "subspace" if method == "nuclear" else method
+        ending = "subspace" if method == "nuclear_discriminant" else method
         assert config.name == f"{dataset}_{ending}"
 
 
@@ -102,13 +102,11 @@ def resolved(*overrides: str) -> dict[str, Any]:
 @pytest.mark.parametrize("dataset", NAMES["dataset"])
 def test_recipe_is_the_same_by_every_name(dataset: str) -> None:
     recipe = resolved(f"dataset={dataset}")
-    assert recipe == resolved(f"dataset={dataset}", "method=nuclear")
+    assert recipe == resolved(f"dataset={dataset}", "method=nuclear_discriminant")
     name = f"{dataset}_subspace"
     assert recipe["name"] == name
     if name in NAMES["experiment"]:
-        method = "nuclear_discriminant" if dataset == "fashion_sets" else "nuclear"
-        named = resolved(f"dataset={dataset}", f"method={method}", f"name={name}")
-        assert named == resolved(f"+experiment={name}")
+        assert recipe == resolved(f"+experiment={name}")
 
 
 def test_fashion_mnist_has_its_recipe() -> None:

@@ -54,8 +54,8 @@ def read_flag(variable: str, otherwise: bool) -> bool:
 
 
 def _is_in_name(override: str, name: str) -> bool:
-    """Whether a name says which data set or method was chosen: `nuclear` is its `subspace`."""
+    """Whether a name says which data set or method was chosen: the default is its `subspace`."""
     group, _, choice = override.partition("=")
     if group not in ("dataset", "method"):
         return False
-    return {"nuclear": "subspace"}.get(choice, choice) in name
+    return {"nuclear_discriminant": "subspace"}.get(choice, choice) in name

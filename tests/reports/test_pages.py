@@ -106,7 +106,7 @@ def test_numbers_on_the_page_are_those_of_the_run(page: Chrome, trained_run: Run
     }
     for name, shown in zip(texts(page, ".facts dt"), texts(page, ".facts dd"), strict=True):
         assert float(shown) == pytest.approx(facts[name], abs=6e-5)
-    assert texts(page, "h1") == ["digits_subspace"]
+    assert texts(page, "h1") == ["digits_nuclear"]
     scores, worst, best, every, conditions, parts = page.execute_script(READ_TABLES)
     assert scores[0][:4] == ["score", "mAP positive", "mAP negated", "mAP depth 2"]
     for name, *cells in scores[1:]:

@@ -81,10 +81,10 @@ def modes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_wandb_knows_runs_by_group_tags_and_name(trained_run: Run) -> None:
     run = run_record(trained_run.folder)
-    assert run["run_group"] == "digits_subspace"
+    assert run["run_group"] == "digits_nuclear"
     assert run["job_type"] == "train"
     assert run["tags"] == ["digits", "nuclear", "convnet", "clean", "subspaces"]
-    assert run["display_name"] == "digits_subspace trainer.max_epochs=12 seed=13"
+    assert run["display_name"] == "digits_nuclear trainer.max_epochs=12 seed=13"
 
 
 def test_a_tag_says_one_thing() -> None:
