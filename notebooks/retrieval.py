@@ -59,9 +59,9 @@ plt.rcParams |= {"legend.frameon": False}
 # %% [markdown]
 # ## Train
 #
-# `python -m src.train` with fewer epochs, no W&B, and a folder that is thrown away. Leave the
-# overrides out and it is `make run`. The second run is the same network under binary cross-entropy,
-# one independent logit for each label.
+# `python -m src.train` with fewer epochs, no W&B, and a folder that is thrown away: the paper's form,
+# `method=nuclear`, and the same network under binary cross-entropy, one independent logit for each
+# label.
 
 # %%
 folder = TemporaryDirectory()  # gone with the kernel
@@ -84,7 +84,7 @@ def train(name: str, *overrides: str) -> Path:
 
 
 checkpoints = {
-    "nuclear norm": train("nuclear"),
+    "nuclear norm": train("nuclear", "method=nuclear"),
     "binary cross-entropy": train("bce", "method=bce"),
 }
 
