@@ -198,10 +198,13 @@ def calls_to(target: str, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], d
 
 def test_picture_shows_the_way_of_an_override(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = re.findall(r"^(src/\S+) +(.+?)(?:  .*|\(.*)?$", PICTURE, re.M)
-    calls, values = calls_to("src.losses.nuclear.NuclearNormLoss", monkeypatch)
+    target = "src.losses.nuclear_discriminant.NuclearDiscriminantLoss"
+    calls, values = calls_to(target, monkeypatch)
     shown = [f"{file} {name}" for file, names in drawn for name in names.split(", ")]
-    assert shown == [*calls, "src/losses/nuclear.py NuclearNormLoss"]
-    assert f"NuclearNormLoss(alpha={values['alpha']}, beta={values['beta']})" in PICTURE
+    assert shown == [*calls, "src/losses/nuclear_discriminant.py NuclearDiscriminantLoss"]
+    assert (
+        f"NuclearDiscriminantLoss(alpha={values['alpha']}, beta={values['beta']}, ...)" in PICTURE
+    )
     assert len(shown) <= 6
 
 

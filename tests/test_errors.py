@@ -56,7 +56,11 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     ),
     "misspelt trainer key": ("train", ["trainer.max_epoch=3"], "did you mean trainer.max_epochs?"),
     "unknown root key": ("train", ["frobnicate=3"], "there is no key frobnicate; known: "),
-    "added key of no class": ("train", ["+loss.gamma=1"], "NuclearNormLoss takes only alpha, beta"),
+    "added key of no class": (
+        "train",
+        ["loss=nuclear", "+loss.gamma=1"],
+        "NuclearNormLoss takes only alpha, beta",
+    ),
     "alpha too large": ("train", ["loss.alpha=1"], "alpha must be a number between 0 and 1"),
     "alpha negative": ("train", ["loss.alpha=-0.1"], "alpha must be a number between 0 and 1"),
     "alpha not a number": ("train", ["loss.alpha=high"], "loss.alpha must be a number, not 'high'"),
@@ -64,7 +68,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "beta zero": ("train", ["loss.beta=0"], "beta must be a number above 0"),
     "embedding too small": (
         "train",
-        ["encoder.embedding_dim=7"],
+        ["method=nuclear", "encoder.embedding_dim=7"],
         "minterms as labels span 8 directions; set encoder.embedding_dim=8 or more",
     ),
     "embedding too small for literals": (

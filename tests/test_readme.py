@@ -104,7 +104,7 @@ def test_what_the_guide_adds_trains(overrides: list[str], guided: Path) -> None:
     metrics = json.loads((guided / run / "metrics.json").read_text())
     assert metrics["test/minterm_accuracy"] > 0.9
     has_own_readout = len(overrides) > 1
-    assert ("test/subspaces/map_negated" in metrics) == has_own_readout
+    assert ("test/discriminant/map_negated" in metrics) == has_own_readout
     if not has_own_readout:
         return
     # A checkpoint may name what the files of the guide name.

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from src.losses.batch import as_loss, check_positive, in_float64
+from src.losses.batch import check_positive, in_float64, loss_value
 from src.losses.relation import deviations, positive_pairs
 
 VARIANCE_OFFSET = 1e-5  # as in the authors' batch normalization
@@ -49,7 +49,7 @@ def barlow_twins_loss(embeddings: Tensor, relation: Tensor, redundancy: float) -
     diagonal = correlation.diagonal()
     off_diagonal = correlation.square().sum() - diagonal.square().sum()
     loss = (1 - diagonal).square().sum() + redundancy * off_diagonal
-    return as_loss(loss, embeddings)
+    return loss_value(loss, embeddings)
 
 
 def _standardize(vectors: Tensor, weights: Tensor) -> Tensor:

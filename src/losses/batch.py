@@ -53,7 +53,7 @@ def of_whole_batch(
         vectors = in_float64(embeddings)
         check_finite(labels, "labels")
         value = equation(vectors, labels.to(vectors.device), *args, **kwargs)
-        return as_loss(value, embeddings)
+        return loss_value(value, embeddings)
 
     return loss
 
@@ -152,7 +152,7 @@ def check_finite(rows: Tensor, name: str) -> None:
         raise NonFiniteEmbeddingsError(f"{name} are NaN or infinite in {list_rows(non_finite)}")
 
 
-def as_loss(value: Tensor, embeddings: Tensor) -> Tensor:
+def loss_value(value: Tensor, embeddings: Tensor) -> Tensor:
     """The value of a loss of embeddings, in `loss_dtype`.
 
     Raises:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from src.losses.batch import as_loss, in_float64
+from src.losses.batch import in_float64, loss_value
 from src.losses.relation import positive_pairs, second_moment
 
 
@@ -59,7 +59,7 @@ def byol_spectral_loss(
     attraction = (vectors * (pairs.joint @ in_float64(targets.detach()))).sum()
     moment = second_moment(vectors, pairs.first)
     loss = -2 * attraction + (moment * target_moment.to(moment)).sum()
-    return as_loss(loss, embeddings)
+    return loss_value(loss, embeddings)
 
 
 class BYOLSpectralLoss(nn.Module):

@@ -6,10 +6,10 @@ from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy, normalize
 
 from src.losses.batch import (
-    as_loss,
     check_positive,
     check_shapes,
     in_float64,
+    loss_value,
     on_float64_device,
     partition,
 )
@@ -44,7 +44,7 @@ def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: flo
             f"{tuple(labels.shape)} and embeddings {tuple(embeddings.shape)}"
         )
     logits = grassmann_logits(embeddings, bases, scale)
-    return as_loss(cross_entropy(logits, labels.to(logits)), embeddings)
+    return loss_value(cross_entropy(logits, labels.to(logits)), embeddings)
 
 
 def grassmann_logits(embeddings: Tensor, bases: Tensor, scale: float) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from src.losses.batch import as_loss, check_positive, check_shapes, in_float64, partition
+from src.losses.batch import check_positive, check_shapes, in_float64, loss_value, partition
 
 SQUARED_DISTANCE_OFFSET = 1e-4  # as in the authors' code, for embeddings that sit on a center
 
@@ -38,7 +38,7 @@ def harmonic_loss(embeddings: Tensor, labels: Tensor, centers: Tensor, exponent:
             f"embeddings {tuple(embeddings.shape)}"
         )
     logits = harmonic_logits(embeddings, centers, exponent)
-    return as_loss(cross_entropy(logits, labels.to(logits)), embeddings)
+    return loss_value(cross_entropy(logits, labels.to(logits)), embeddings)
 
 
 def harmonic_logits(embeddings: Tensor, centers: Tensor, exponent: float) -> Tensor:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from src.losses.batch import as_loss, check_shapes, in_float64, partition
+from src.losses.batch import check_shapes, in_float64, loss_value, partition
 
 
 class LinearCrossEntropyLoss(nn.Module):
@@ -34,7 +34,7 @@ class LinearCrossEntropyLoss(nn.Module):
         check_shapes(embeddings, labels)
         partition(labels)
         logits = self.logits(embeddings)
-        return as_loss(cross_entropy(logits, labels.to(logits)), embeddings)
+        return loss_value(cross_entropy(logits, labels.to(logits)), embeddings)
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """Logits (N, K), in float64, of embeddings (N, D)."""

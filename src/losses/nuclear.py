@@ -31,11 +31,11 @@ from torch.autograd.function import once_differentiable
 
 from src.losses.batch import (
     NonFiniteEmbeddingsError,
-    as_loss,
     check_positive,
     check_shapes,
     list_rows,
     loss_dtype,
+    loss_value,
     on_float64_device,
 )
 from src.losses.spectra import inverse_roots
@@ -79,7 +79,7 @@ def nuclear_norm_loss(embeddings: Tensor, labels: Tensor, alpha: float, beta: fl
     check_alpha_beta(alpha, beta)
     check_shapes(embeddings, labels)
     loss = _WeightedNorms.apply(embeddings, labels, 1.0, -alpha, beta)
-    return as_loss(loss, embeddings)
+    return loss_value(loss, embeddings)
 
 
 def nuclear_norm_terms(embeddings: Tensor, labels: Tensor) -> NuclearNormTerms:

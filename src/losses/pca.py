@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from src.losses.batch import as_loss, check_positive, in_float64
+from src.losses.batch import check_positive, in_float64, loss_value
 from src.losses.relation import deviations, positive_pairs
 
 
@@ -53,7 +53,7 @@ def pca_loss(embeddings: Tensor, relation: Tensor, components: Tensor, penalty: 
     second = deviations(vectors, pairs.second) @ weights
     excess = weights.T @ weights - torch.eye(weights.shape[1]).to(weights)
     loss = -(first * (pairs.joint @ second)).sum() + penalty * excess.square().sum()
-    return as_loss(loss, embeddings)
+    return loss_value(loss, embeddings)
 
 
 class PCALoss(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from src.losses.batch import as_loss, check_positive, in_float64
+from src.losses.batch import check_positive, in_float64, loss_value
 from src.losses.relation import positive_pairs
 
 
@@ -44,7 +44,7 @@ def simclr_loss(embeddings: Tensor, relation: Tensor, temperature: float) -> Ten
     if relation.diagonal().any():
         raise ValueError("relation must have a zero diagonal: no sample is told from itself")
     log_probabilities = log_softmax_over_others(in_float64(embeddings), temperature)
-    return as_loss(-(pairs.joint * log_probabilities).sum(), embeddings)
+    return loss_value(-(pairs.joint * log_probabilities).sum(), embeddings)
 
 
 def log_softmax_over_others(embeddings: Tensor, temperature: float) -> Tensor:

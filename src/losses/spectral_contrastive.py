@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from src.losses.batch import as_loss, in_float64
+from src.losses.batch import in_float64, loss_value
 from src.losses.relation import positive_pairs, second_moment
 
 
@@ -39,7 +39,7 @@ def spectral_contrastive_loss(embeddings: Tensor, relation: Tensor) -> Tensor:
     attraction = (vectors * (pairs.joint @ vectors)).sum()
     # E[(f^T f')^2] = tr(E[f f^T] E[f' f'^T]), which takes D x D matrices only
     first, second = second_moment(vectors, pairs.first), second_moment(vectors, pairs.second)
-    return as_loss(-2 * attraction + (first * second).sum(), embeddings)
+    return loss_value(-2 * attraction + (first * second).sum(), embeddings)
 
 
 class SpectralContrastiveLoss(nn.Module):

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from src.losses.batch import as_loss, check_positive, in_float64
+from src.losses.batch import check_positive, in_float64, loss_value
 from src.losses.relation import deviations, positive_pairs, second_moment
 
 VARIANCE_OFFSET = 1e-4  # as in the authors' code, under the root
@@ -61,7 +61,7 @@ def vicreg_loss(
         hinge = relu(1 - (variances + VARIANCE_OFFSET).sqrt())
         correlation = matrix.square().sum() - variances.square().sum()
         loss = loss + variance / 2 * hinge.sum() + covariance * correlation
-    return as_loss(loss / vectors.shape[1], embeddings)
+    return loss_value(loss / vectors.shape[1], embeddings)
 
 
 def _covariance(vectors: Tensor, weights: Tensor) -> Tensor:

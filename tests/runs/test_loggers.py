@@ -285,7 +285,7 @@ def test_disabled_run_leaves_nothing_of_wandb(monkeypatch: pytest.MonkeyPatch) -
         ({"WANDB_DISABLED": "perhaps"}, [], "WANDB_DISABLED must be true or false"),
         ({"WANDB_MODE": "online"}, [], "there is no W&B key: run `wandb login`"),
         ({}, ["logger.offline=false"], "logger.offline=true keeps the run here"),
-        ({}, ["logger.id='a/b'"], "W&B does not take the run: "),
+        ({}, ["logger.id='a/b'"], "'a/b' as logger.id, which is refused"),
         ({}, ["logger.tags=mine"], "logger.tags must be a list"),
     ],
 )
