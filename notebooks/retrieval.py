@@ -59,9 +59,9 @@ plt.rcParams |= {"legend.frameon": False}
 # %% [markdown]
 # ## Train
 #
-# `python -m src.train` with fewer epochs, no W&B, and a folder that is thrown away: the paper's form,
-# `method=nuclear`, and the same network under binary cross-entropy, one independent logit for each
-# label.
+# `python -m src.train` with fewer epochs, no W&B, and a folder that is thrown away: the paper's
+# form, `method=nuclear`, and the same network under binary cross-entropy, one independent logit for
+# each label.
 
 # %%
 folder = TemporaryDirectory()  # gone with the kernel
