@@ -27,9 +27,9 @@ SHORT = ("trainer.max_epochs=12",)  # enough to learn the digits
 PAPER = "method=nuclear"  # whose subspaces and optimum tests look at
 BRIEF = (PAPER, "trainer.max_epochs=4")  # enough to tell one run from another
 UNDRAWN = "~callbacks.report"  # where a test looks at no picture
-CROSS_ENTROPY = ("loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null")
+CROSS_ENTROPY = (PAPER, "loss=cross_entropy", "readout=softmax", "encoder.embedding_dim=null")
 BCE = (
-    *("loss=bce", "readout=sigmoid", "encoder.embedding_dim=null"),
+    *(PAPER, "loss=bce", "readout=sigmoid", "encoder.embedding_dim=null"),
     "module.label_coding=literals",
 )
 NOBODY = 65534  # the user without rights

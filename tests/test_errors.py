@@ -73,7 +73,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     ),
     "embedding too small for literals": (
         "train",
-        ["encoder.embedding_dim=4", "module.label_coding=literals"],
+        ["method=nuclear", "encoder.embedding_dim=4", "module.label_coding=literals"],
         "set encoder.embedding_dim=5 or more",
     ),
     "embedding left to subspaces": (
@@ -88,12 +88,12 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "unknown experiment": ("train", ["+experiment=nope"], "experiment/nope"),
     "unknown label coding": (
         "train",
-        ["module.label_coding=classes"],
+        ["method=nuclear", "module.label_coding=classes"],
         "goes with module.label_coding=minterms or literals or complements, not classes",
     ),
     "unknown score": (
         "train",
-        ["module.score=max"],
+        ["method=nuclear", "module.score=max"],
         "is one of sum, projector, calibrated, probability, not 'max'",
     ),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
@@ -122,10 +122,14 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "resume from nowhere": ("train", ["ckpt_path=nowhere.ckpt"], "no checkpoint at nowhere.ckpt"),
     "resume from garbage": ("train", ["ckpt_path=garbage.ckpt"], "cannot be read"),
     "resume from foreign": ("train", ["ckpt_path=foreign.ckpt"], "it holds no config"),
-    "resume a finished run": ("train", ["ckpt_path={ckpt}", SHORT[0]], "of a finished run"),
+    "resume a finished run": (
+        "train",
+        ["method=nuclear", "ckpt_path={ckpt}", SHORT[0]],
+        "of a finished run",
+    ),
     "resume with other settings": (
         "train",
-        ["ckpt_path={ckpt}", "loss.alpha=0.9", "seed=1", SHORT[0]],
+        ["method=nuclear", "ckpt_path={ckpt}", "loss.alpha=0.9", "seed=1", SHORT[0]],
         "loss.alpha=0.99 (not 0.9), seed=13 (not 1)",
     ),
     "loss of another readout": (
@@ -135,22 +139,22 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     ),
     "readout of a head that is not there": (
         "train",
-        ["readout=head"],
+        ["method=nuclear", "readout=head"],
         "NuclearNormLoss has no head: set readout=subspaces",
     ),
     "readout of another loss": (
         "train",
-        ["readout=sigmoid", "module.label_coding=literals"],
+        ["method=nuclear", "readout=sigmoid", "module.label_coding=literals"],
         "readout=sigmoid goes with BCEWithLogitsLoss, not NuclearNormLoss",
     ),
     "captions for another loss": (
         "train",
-        ["module.label_coding=captions"],
+        ["method=nuclear", "module.label_coding=captions"],
         "goes with module.label_coding=minterms or literals or complements, not captions",
     ),
     "texts for another loss": (
         "train",
-        ["readout=text"],
+        ["method=nuclear", "readout=text"],
         "readout=text goes with ContrastiveLoss, not NuclearNormLoss",
     ),
     "loss of views with labels": (
@@ -160,7 +164,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     ),
     "loss of labels with views": (
         "train",
-        ["module=two_views"],
+        ["method=nuclear", "module=two_views"],
         "NuclearNormLoss is a loss over labels: set module=subspace",
     ),
     "samples related to themselves": (

@@ -95,7 +95,7 @@ class DefinedMetrics(WandbLogger):
             "group": group,
             "job_type": job_type,
             "tags": list(tags),
-            "save_dir": save_dir,
+            "save_dir": str(Path(save_dir).absolute()),  # W&B's service may run elsewhere
             "id": id,
             "resume": resume,
         }
@@ -169,7 +169,7 @@ def _say_which_won(values: Mapping[str, Any], mode: str) -> None:
         asked = os.environ.get(variable)
         if asked is None:
             continue
-        if text == (str(Path(asked).expanduser()) if key == "save_dir" else asked):
+        if text == (str(Path(asked).expanduser().absolute()) if key == "save_dir" else asked):
             used.append(variable)
         else:
             lost.append(f"{variable}={asked} gives way to logger.{key}={text}")
