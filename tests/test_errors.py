@@ -273,7 +273,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "unknown split": (
         "retrieve",
         ["ckpt_path={ckpt}", "query=even", "split=dev"],
-        "split must be one of train, val, test",
+        "split must be one of test, val, train",
     ),
     "explore a folder that is none": (
         "explore",
