@@ -13,6 +13,7 @@ from src.data.celeba import ATTRIBUTES, IMAGES, NAMES, PARTITION
 from src.model import load
 from src.search.page import search
 
+ONE_A_BATCH = ["loader.batch_size=1", "encoder.batch_norm=false"]
 # Images of the training, validation and test split; attributes; overrides
 SIZES = {
     "one literal": ((24, 6, 6), ["Male"], []),
@@ -20,8 +21,8 @@ SIZES = {
     "one minterm of two literals": ((24, 6, 6), ["Eyeglasses", "No_Beard"], []),
     "one image to validate and one to test": ((24, 1, 1), ["Male", "Young"], []),
     "one batch": ((24, 6, 6), ["Male", "Young"], ["loader.batch_size=24"]),
-    "one image a batch": ((2, 1, 1), ["Male", "Young"], ["loader.batch_size=1"]),
-    "one image to train": ((1, 1, 1), ["Male"], ["loader.batch_size=1"]),
+    "one image a batch": ((2, 1, 1), ["Male", "Young"], ONE_A_BATCH),
+    "one image to train": ((1, 1, 1), ["Male"], ONE_A_BATCH),
 }
 METHODS = {
     "nuclear": ["encoder.embedding_dim=8"],

@@ -14,7 +14,7 @@ from src.runs.load import load_checkpoint
 
 UNSEEN = "loader.unseen=0.4"
 TABLES = {  # methods whose classes are minterms
-    "nuclear": ("callbacks=probe",),
+    "nuclear": ("method=nuclear", "callbacks=probe"),
     "cross_entropy": ("method=cross_entropy",),
     "harmonic": ("method=harmonic",),
 }

@@ -46,7 +46,6 @@ NAMED = {
     "WANDB_JOB_TYPE": ("ablation", "job_type"),
     "WANDB_TAGS": ("one,another", "tags"),
     "WANDB_RUN_ID": ("abc123", "run_id"),
-    "WANDB_NOTES": ("for later", "notes"),
 }
 OVERRIDES = {
     "WANDB_PROJECT": "logger.project=mine",
