@@ -5,6 +5,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from rich.console import Console
 
+from src.reports.results import METRICS, read_results
 from src.runs.checkpoints import CheckpointError
 
 LATEST = "latest"
@@ -22,9 +23,10 @@ def find_checkpoint(path: str) -> str:
     if path != LATEST:
         return path
     runs = [last.parents[1] for last in RUNS.rglob(str(LAST))]
-    # The newest first, so that few configs are read
-    for run in sorted(filter(_is_finished, runs), key=_finished_at, reverse=True):
-        if not _is_debug(run):
+    finished = [run for run in runs if (run / METRICS).is_file()]
+    # The newest first, so that few of them are read
+    for run in sorted(finished, key=lambda run: (run / METRICS).stat().st_mtime_ns, reverse=True):
+        if read_results(run) is not None and not _is_debug(run):
             found = str(run / LAST)
             Console(stderr=True).print(f"{LATEST}: {found}", soft_wrap=True, markup=False)
             return found
@@ -32,14 +34,6 @@ def find_checkpoint(path: str) -> str:
         f"no finished run in {RUNS.absolute()}: train one with python -m src.train, or give "
         "ckpt_path=RUN/checkpoints/last.ckpt"
     )
-
-
-def _is_finished(run: Path) -> bool:
-    return (run / "metrics.json").is_file()
-
-
-def _finished_at(run: Path) -> int:
-    return (run / "metrics.json").stat().st_mtime_ns
 
 
 def _is_debug(run: Path) -> bool:

@@ -43,6 +43,7 @@ KEYS = {
     "WANDB_RUN_GROUP": "group",
     "WANDB_JOB_TYPE": "job_type",
     "WANDB_TAGS": "tags",
+    "WANDB_NOTES": "notes",
     "WANDB_DIR": "save_dir",
     "WANDB_RUN_ID": "id",
     "WANDB_RESUME": "resume",
@@ -61,7 +62,8 @@ class DefinedMetrics(WandbLogger):
     Prints which variables of the environment are used, and which give way to configured values.
 
     Args:
-        project, entity, name, group, job_type, tags, id, resume, settings: As in `wandb.init`.
+        project, entity, name, group, job_type, tags, notes, id, resume, settings: As in
+            `wandb.init`.
         save_dir: The folder below which W&B keeps the run.
         offline: Whether the run is kept here, for `wandb sync`, and not sent; None for what
             WANDB_DISABLED and WANDB_MODE say, else true.
@@ -80,6 +82,7 @@ class DefinedMetrics(WandbLogger):
         group: str,
         job_type: str,
         tags: list[str],
+        notes: str | None,
         save_dir: str,
         id: str | None,
         resume: str,
@@ -95,6 +98,7 @@ class DefinedMetrics(WandbLogger):
             "group": group,
             "job_type": job_type,
             "tags": list(tags),
+            "notes": notes,
             "save_dir": str(Path(save_dir).absolute()),  # W&B's service may run elsewhere
             "id": id,
             "resume": resume,

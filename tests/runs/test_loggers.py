@@ -45,6 +45,7 @@ NAMED = {
     "WANDB_RUN_GROUP": ("table_1", "run_group"),
     "WANDB_JOB_TYPE": ("ablation", "job_type"),
     "WANDB_TAGS": ("one,another", "tags"),
+    "WANDB_NOTES": ("for later", "notes"),
     "WANDB_RUN_ID": ("abc123", "run_id"),
 }
 OVERRIDES = {
@@ -54,6 +55,7 @@ OVERRIDES = {
     "WANDB_RUN_GROUP": "group=mine",
     "WANDB_JOB_TYPE": "logger.job_type=mine",
     "WANDB_TAGS": "logger.tags=[mine]",
+    "WANDB_NOTES": "logger.notes=mine",
     "WANDB_RUN_ID": "logger.id=mine",
 }
 
