@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import BRIEF, UNDRAWN, Run, run_command, train, wandb_records
+from conftest import BRIEF, PAPER, UNDRAWN, Run, run_command, train, wandb_records
 from omegaconf import OmegaConf
 from PIL import Image
 from test_train import assert_same_weights
@@ -373,7 +373,7 @@ def test_diverging_run_leaves_the_batch_and_the_weights(tmp_path: Path) -> None:
 
 
 def make_checkpoint(tmp_path: Path) -> Path:
-    untrained = ["trainer.max_epochs=0", "test=false", "logger=none", UNDRAWN]
+    untrained = [PAPER, "trainer.max_epochs=0", "test=false", "logger=none", UNDRAWN]
     return train(tmp_path / "good", *untrained).checkpoint
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import (
     BRIEF,
+    PAPER,
     SHORT,
     UNDRAWN,
     Run,
@@ -62,8 +63,8 @@ def assert_same_weights(first: Path, second: Path) -> None:
 
 @pytest.fixture(scope="module")
 def fast_run(shared: Shared) -> Run:
-    """Two steps of the default recipe."""
-    return shared.run("fast", *FAST)
+    """Two steps of the paper's form."""
+    return shared.run("fast", *FAST, PAPER)
 
 
 def test_run_leaves_config_checkpoints_metrics_and_report(trained_run: Run) -> None:
@@ -169,7 +170,7 @@ def test_same_seed_gives_the_same_run_and_another_seed_does_not(
     brief_run: Run, fast_run: Run, tmp_path: Path
 ) -> None:
     again = train(tmp_path / "again", "logger=none", UNDRAWN, *BRIEF)
-    other = train(tmp_path / "other", *FAST, "seed=14")
+    other = train(tmp_path / "other", *FAST, PAPER, "seed=14")
     assert_same_weights(brief_run.checkpoint, again.checkpoint)
     assert again.metrics["test/retrieval/map"] == brief_run.metrics["test/retrieval/map"]
     name = "encoder.layers.0.weight"
@@ -207,7 +208,7 @@ def test_no_test_on_request(tmp_path: Path) -> None:
 
 
 def test_chosen_score_finds_what_it_finds_beside_another(fast_run: Run, tmp_path: Path) -> None:
-    run = train(tmp_path / "run", *FAST, "module.score=projector")
+    run = train(tmp_path / "run", *FAST, PAPER, "module.score=projector")
     assert (fast_run.metrics["run/score"], run.metrics["run/score"]) == ("sum", "projector")
     assert_same_weights(fast_run.checkpoint, run.checkpoint)
     for name in ("map_positive", "map_negated", "precision_at_10", "map_depth_3"):
@@ -218,7 +219,7 @@ def test_chosen_score_finds_what_it_finds_beside_another(fast_run: Run, tmp_path
 
 
 def test_optimizer_of_the_authors_takes_its_own_steps(fast_run: Run, tmp_path: Path) -> None:
-    run = train(tmp_path / "run", *FAST, "optimizer=sgd_step")
+    run = train(tmp_path / "run", *FAST, PAPER, "optimizer=sgd_step")
     saved = torch.load(run.checkpoint, weights_only=True)
     ((group,),) = (state["param_groups"] for state in saved["optimizer_states"])
     assert (group["lr"], group["momentum"], group["weight_decay"]) == (1e-4, 0.98, 0)
@@ -229,7 +230,7 @@ def test_optimizer_of_the_authors_takes_its_own_steps(fast_run: Run, tmp_path: P
 
 
 def test_mixed_precision_is_for_training_alone(tmp_path: Path) -> None:
-    run = train(tmp_path / "run", *FAST, "trainer.precision=bf16-mixed")
+    run = train(tmp_path / "run", *FAST, PAPER, "trainer.precision=bf16-mixed")
     assert 0 < run.metrics["train/loss"] < float("inf")
     _, data, module = load_checkpoint(str(run.checkpoint), None)
     images = data.image_set.splits["test"]
@@ -323,6 +324,7 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
         "group=table_1",
         "debug=fast",
         UNDRAWN,
+        PAPER,
         *SHORT,
     )
     assert result == (0, "")
@@ -361,7 +363,7 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
     assert len({run["run_id"] for run in runs}) == 4
     assert {run["run_group"] for run in runs} == {"table_1"}
     assert [run["display_name"] for run in runs] == [
-        f"digits_subspace loss.alpha={alpha} debug=fast trainer.max_epochs=12 seed={seed}"
+        f"digits_nuclear loss.alpha={alpha} debug=fast trainer.max_epochs=12 seed={seed}"
         for alpha in (0.9, 0.99)
         for seed in (1, 2)
     ]

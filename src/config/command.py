@@ -100,14 +100,16 @@ def call(name: str, arguments: Sequence[str]) -> str | None:
         The error that it ended with; None if it ended well.
     """
     argv, full_error = sys.argv, os.environ.pop("HYDRA_FULL_ERROR", None)
+    outer = HydraConfig.instance().cfg
     sys.argv = [f"src/{name}.py", *arguments]
     GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None  # errors before it has its own would say the outer's folder
     try:
         import_module(f"src.{name}").main()
     except SystemExit as stop:
         return str(stop.code) if stop.code else None
     finally:
-        sys.argv = argv
+        sys.argv, HydraConfig.instance().cfg = argv, outer
         os.environ.pop("HYDRA_FULL_ERROR", None)
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
