@@ -30,7 +30,7 @@ class MintermReadout(Readout):
         if len(minterms) > MAX_MINTERMS:
             raise ValueError(
                 f"{len(minterms):,} minterms are more than the {MAX_MINTERMS:,} of a table: set "
-                "readout=literal_discriminants module.label_coding=complements"
+                "method=bce, or method=nuclear_discriminant readout=literal_discriminants"
             )
         self.register_buffer("minterms", minterms.bool())
 
