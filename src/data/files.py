@@ -1,4 +1,4 @@
-"""Image files, decoded when they are asked for, or once into a memory-mapped file.
+"""Encoded pictures, decoded when they are asked for, or once into a memory-mapped file.
 
 The memory-mapped file is named after everything that its content depends on, so that other settings
 or other source files give another one.
@@ -19,57 +19,64 @@ from rich.progress import track
 from torch import Tensor
 
 from src.data.pictures import read_picture
+from src.data.printable import printable
 from src.data.stored import write_once
 
 CHUNK = 512  # images decoded at a time: bounds the memory that a build takes
 
 
-class ImageFiles:
-    """A sequence of image files that decode to arrays of one shape.
+class Pictures:
+    """Base of sequences of encoded pictures that decode to arrays of one shape.
 
     Args:
-        paths: Paths of the files, (N,).
         shape: Channels, height and width of a decoded image.
         decode: Maps a picture, upright and without transparency, to pixels of that shape, uint8.
             Called from several threads.
     """
 
     def __init__(
-        self,
-        paths: Sequence[Path],
-        shape: tuple[int, int, int],
-        decode: Callable[[Image.Image], np.ndarray],
+        self, shape: tuple[int, int, int], decode: Callable[[Image.Image], np.ndarray]
     ) -> None:
-        self.paths = paths
         self.shape = shape
         self.decode = decode
 
     def __len__(self) -> int:
-        return len(self.paths)
+        raise NotImplementedError
 
-    def __getitem__(self, positions: Tensor) -> Tensor:
-        """Decode the files at positions (n,): (n, channels, height, width), uint8.
+    @property
+    def sources(self) -> Sequence[Path]:
+        """The files that hold the pictures."""
+        raise NotImplementedError
+
+    def read(self, position: int) -> np.ndarray:
+        """Decode one: (channels, height, width), uint8.
 
         Raises:
-            DamagedImageError: If a file cannot be decoded. The message names it.
+            DamagedImageError: If that cannot be done. The message names the picture.
         """
-        return torch.from_numpy(
-            np.stack([self._read(self.paths[position]) for position in positions.tolist()])
-        )
+        raise NotImplementedError
+
+    def __getitem__(self, positions: Tensor) -> Tensor:
+        """Decode those at positions (n,): (n, channels, height, width), uint8.
+
+        Raises:
+            DamagedImageError: If one cannot be decoded. The message names it.
+        """
+        return torch.from_numpy(np.stack(list(map(self._read, positions.tolist()))))
 
     def cached(self, folder: Path, settings: Mapping[str, Any]) -> Tensor:
-        """Pixels of all files, memory-mapped: (N, channels, height, width), uint8.
+        """Pixels of all pictures, memory-mapped: (N, channels, height, width), uint8.
 
         Args:
             folder: Folder of caches, made if need be.
             settings: Plain values of all else that decides the pixels, such as a crop.
 
         Raises:
-            DamagedImageError: If a file cannot be decoded. The message names it.
+            DamagedImageError: If one cannot be decoded. The message names it.
             OSError: If a file is missing, the disk is full or the folder cannot be written. Nothing
                 is left behind.
         """
-        name = fingerprint(self.paths, {"shape": list(self.shape), **settings})
+        name = fingerprint(self.sources, {"shape": list(self.shape), **settings})
         target = folder / f"{name}.npy"
         write_once(target, self._decode_all(), "dataset.cache=false does without it")
         # Copy on write: torch takes writable arrays only, and nothing here writes.
@@ -79,14 +86,43 @@ class ImageFiles:
         starts = range(0, len(self), CHUNK)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for start in track(starts, f"decoding {len(self):,} images", transient=True):
-                chunk = self.paths[start : start + CHUNK]
+                chunk = range(start, min(start + CHUNK, len(self)))
                 yield np.stack(list(threads.map(self._read, chunk)))
 
-    def _read(self, path: Path) -> np.ndarray:
-        pixels = read_picture(path, self.decode)
+    def _read(self, position: int) -> np.ndarray:
+        pixels = self.read(position)
         assert pixels.shape == self.shape
         assert pixels.dtype == np.uint8
         return pixels
+
+
+class ImageFiles(Pictures):
+    """Pictures in a file each.
+
+    Args:
+        paths: Paths of the files, (N,).
+        shape, decode: As in `Pictures`.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        shape: tuple[int, int, int],
+        decode: Callable[[Image.Image], np.ndarray],
+    ) -> None:
+        super().__init__(shape, decode)
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def sources(self) -> Sequence[Path]:
+        return self.paths
+
+    def read(self, position: int) -> np.ndarray:
+        path = self.paths[position]
+        return read_picture(path, self.decode, printable(path))
 
 
 def fingerprint(paths: Sequence[Path], settings: Mapping[str, Any]) -> str:

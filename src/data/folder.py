@@ -59,7 +59,7 @@ class ImageFolders(OwnImages):
         labels = torch.tensor([[name == literal for literal in self.literals] for name in classes])
         given = [split for split in splits if split is not None]
         notes = self.count_others(self.find(self.images), paths)
-        return Listed(paths, labels, given or None, notes)
+        return Listed(self.image_files(paths), labels, given or None, notes)
 
     def _folders(self) -> Iterator[tuple[str | None, Path]]:
         """The folders of classes, each with its split if that is given."""

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from src.data.files import ImageFiles
+from src.data.files import Pictures
 
 ValidateOn = Literal["held_out", "test"]
 
@@ -30,7 +30,7 @@ class LabelledImages(Dataset[ImageBatch]):
     """A split: images with their labels, or some of a larger collection, which is not copied.
 
     Args:
-        images: (N, channels, height, width), uint8: in memory, memory-mapped, or image files that
+        images: (N, channels, height, width), uint8: in memory, memory-mapped, or pictures that
             are decoded whenever they are asked for.
         labels: (N, C), nonzero where a literal is true.
         positions: (n,), positions of the images that make up the split; all by default.
@@ -40,7 +40,7 @@ class LabelledImages(Dataset[ImageBatch]):
     """
 
     def __init__(
-        self, images: Tensor | ImageFiles, labels: Tensor, positions: Tensor | None = None
+        self, images: Tensor | Pictures, labels: Tensor, positions: Tensor | None = None
     ) -> None:
         if len(images) != len(labels):
             raise ValueError(f"{len(images)} images and labels of {len(labels)} belong together")
@@ -67,7 +67,7 @@ class LabelledImages(Dataset[ImageBatch]):
         Raises:
             ValueError: If the images are not decoded.
         """
-        if isinstance(self._images, ImageFiles):
+        if isinstance(self._images, Pictures):
             raise ValueError("loader.on_device=true needs decoded images: set dataset.cache=true")
         moved = copy(self)
         moved._images, moved.labels = self.images.to(device), self.labels.to(device)

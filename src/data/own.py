@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from src.data.files import ImageFiles
+from src.data.files import ImageFiles, Pictures
 from src.data.folders import list_files
 from src.data.images import ImageSet, LabelledImages, check_filled
 from src.data.missing import MissingDataError, found_in
@@ -35,7 +35,7 @@ RESIZED: Mapping[Resize, str] = {
 class Listed(NamedTuple):
     """The images of a set, as they are labelled."""
 
-    paths: list[Path]  # (N,)
+    pictures: Pictures  # (N,)
     labels: Tensor  # (N, C), bool, for all literals
     splits: Sequence[str] | None  # (N,), train, val or test; None to draw them
     notes: list[str]  # to be said
@@ -122,9 +122,8 @@ class OwnImages(ImageSet):
         positions, how = self._divide(listed)
         check_filled(positions, str(self.images))
         labels, left_out = self._leave_out_constants(listed.labels, positions["train"])
-        files = ImageFiles(listed.paths, self.stored_shape, self.decode)
-        settings = {"resize": self.resize}
-        pixels = files.cached(self.root / "cache", settings) if self.cache else files
+        pictures, settings = listed.pictures, {"resize": self.resize}
+        pixels = pictures.cached(self.root / "cache", settings) if self.cache else pictures
         splits = {name: LabelledImages(pixels, labels, where) for name, where in positions.items()}
         if not hasattr(self, "mean"):
             self.mean, self.std = measure(splits["train"])
@@ -148,6 +147,10 @@ class OwnImages(ImageSet):
         else:
             picture = picture.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(picture).transpose(2, 0, 1)
+
+    def image_files(self, paths: Sequence[Path]) -> ImageFiles:
+        """Files (N,) as images of this set."""
+        return ImageFiles(paths, self.stored_shape, self.decode)
 
     def find(self, path: Path) -> Path:
         """A file or folder, or what has its name in the folder of all data sets.
@@ -185,7 +188,7 @@ class OwnImages(ImageSet):
 
     def _divide(self, listed: Listed) -> tuple[dict[str, Tensor], str]:
         """Positions of the images of every split, and how they came about."""
-        given = listed.splits or ["train"] * len(listed.paths)
+        given = listed.splits or ["train"] * len(listed.pictures)
         masks = {name: torch.tensor([split == name for split in given]) for name in SPLITS}
         shares = {"test": self.test, "val": self.validation / (1 - self.test)}
         if listed.splits is not None:

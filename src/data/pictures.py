@@ -4,11 +4,10 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
-
-from src.data.printable import printable
 
 GROUND = "white"  # behind transparent parts, as pages show most pictures
 
@@ -55,20 +54,23 @@ def picture_endings() -> frozenset[str]:
     return frozenset(ending for ending, name in endings.items() if name in {*Image.OPEN, "MPO"})
 
 
-def read_picture(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+def read_picture(
+    file: Path | BinaryIO, decode: Callable[[Image.Image], np.ndarray], name: str
+) -> np.ndarray:
     """Decode a picture: its first frame, turned as its EXIF orientation says, without transparency.
 
     Transparent parts show `GROUND`. EXIF that cannot be read leaves the picture as it is stored.
 
     Args:
-        path: The file.
+        file: The file.
         decode: Maps the opened picture to pixels.
+        name: What it is called in messages.
 
     Raises:
         DamagedImageError: If that cannot be done, whatever the reason. The message says why.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             if image.mode.startswith(("I", "F")):
                 raise DamagedImageError("has more than 8 bits a channel: convert it")
             _scale_transparent_colour(image)
@@ -76,7 +78,7 @@ def read_picture(path: Path, decode: Callable[[Image.Image], np.ndarray]) -> np.
             return decode(_on_ground(_upright(image)))
     except Exception as error:  # decoders raise anything
         reason = _reason(error)
-        raise DamagedImageError(f"{printable(path)} {reason}", reason) from error
+        raise DamagedImageError(f"{name} {reason}", reason) from error
 
 
 def _reason(error: Exception) -> str:

@@ -105,7 +105,8 @@ class ImageTable(OwnImages):
         paths = locate(folder, labels.names, f"{table.path} lists them: mend it, or dataset.images")
         notes += self.count_others(folder, paths)
         splits = labels.splits and [labels.splits[row] for row in rows]
-        return Listed([paths[row] for row in rows], labels.values[kept], splits, notes)
+        files = self.image_files([paths[row] for row in rows])
+        return Listed(files, labels.values[kept], splits, notes)
 
     def _open(self) -> Table:
         return read_table(self.find(self.labels))

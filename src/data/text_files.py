@@ -140,10 +140,6 @@ def _read_parquet(path: Path) -> Table:
         pass
     try:
         frame = pandas.read_parquet(path)
-    except ImportError as error:
-        raise ValueError(
-            f"{path} needs pyarrow (pip install pyarrow), or save the table as CSV"
-        ) from error
     except Exception as error:  # what a damaged file raises can be anything
         raise ValueError(f"{path} cannot be read as Parquet: {error}") from error
     cells = frame.astype(object).where(frame.notna(), "").astype(str).to_numpy().tolist()
