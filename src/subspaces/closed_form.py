@@ -44,7 +44,9 @@ def optimal_singular_values(labels: Tensor, alpha: float, beta: float) -> Tensor
 
 
 def optimal_loss(labels: Tensor, alpha: float, beta: float) -> float:
-    """Least value that the loss can take for labels (N, C), over embeddings of any values."""
+    """Least value that the loss can take for labels (N, C), over embeddings of any lengths in as
+    many dimensions as labels have rank, or more.
+    """
     label_values = _decompose(labels)[1]
     values = _water_fill(label_values, alpha, beta)
     if not len(values):
