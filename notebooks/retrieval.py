@@ -19,7 +19,7 @@
 # answers > with the squared length of its projection, $\sum_{m \in M(q)} (u_m \cdot x)^2$. *Not* is
 # the > orthogonal complement.
 #
-# Two trainings of 15 epochs take about 15 seconds each on an idle core. That is a quarter of the
+# Two trainings of 15 epochs take some seconds each on an idle core. That is a quarter of the
 # default, with one seed: enough to try things, too little to compare methods by. For that there are
 # [tables](tables.ipynb).
 
@@ -244,7 +244,7 @@ plt.show()
 # %% [markdown]
 # ## Can the probabilities be trusted?
 #
-# Of all statements that were given 0.8, 80 percent should be true. Here are all 242 conjunctions
+# Of all statements that were given 0.8, eight in ten should be true. Here are all 242 conjunctions
 # and 120 harder propositions about 360 images, in 15 bins, for both models. **Look at** the grey
 # bars first: nearly every statement is at 0 or 1. A bin between them holds statements about the
 # same few images, so that curves jump there. What counts is the *error* in the legend, the mean

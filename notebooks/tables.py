@@ -97,8 +97,8 @@ Markdown(f"```\n{listing}```")
 #
 # 1. A difference counts if it is larger than the deviations. With three seeds those are rough
 #    themselves; without a ± there was one seed, and nothing can be said about chance.
-# 2. The deviation is over seeds, not over test images: another 360 test images would move an
-#    accuracy of 0.98 by 0.007 or so, whatever stands behind the ±.
+# 2. The deviation is over seeds, not over test images: of another 360 test images two or
+#    three more or fewer would be right at an accuracy of 0.98, whatever stands behind the ±.
 # 3. Below each table stand its **conditions**: data and number of test images, protocol, seeds,
 #    epochs, hardware, versions, commit. Numbers of different conditions are not to be compared.
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from src.benchmarks.report import section, write_page, write_report
 from src.config.command import check_device, command
 from src.reports.console import make_console
-from src.reports.provenance import provenance
+from src.reports.provenance import check_clean, provenance
 
 PARTS = ("loss", "step", "fit", "target", "retrieval", "loaders", "scaling", "memory", "minterms")
 
@@ -21,6 +21,7 @@ class Keys(TypedDict):
     device: str
     output_dir: str
     rewrite: str | None
+    dirty: bool
 
 
 def benchmark(config: DictConfig) -> None:
@@ -34,9 +35,11 @@ def benchmark(config: DictConfig) -> None:
         raise ValueError(f"parts must be among {', '.join(PARTS)}, not {', '.join(unknown)!r}")
     output_dir = Path(config.output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
+    where = provenance()
+    check_clean((output_dir / "report.json").absolute(), where["run/commit"], config.dirty)
     console = make_console()
     parts: dict[str, Any] = {}
-    record = {"parts": parts, "run/device": config.device} | provenance()
+    record = {"parts": parts, "run/device": config.device} | where
     for part in config.parts:
         console.print(f"measuring: {part}")
         parts[part] = measure_part(part, config)

@@ -9,9 +9,10 @@ first of which says what it shows:
 with as many conditions on rows as need be. The lines between are written anew from
 `results/NAME/SCALE/table.csv`. A number in a sentence stands between two comments as well, and is
 the cell of the one row that fulfils the conditions, the number of rows that do, or a key of a JSON
-file, to so many digits:
+file, to so many significant figures or digits after the point:
 
     <!-- value NAME/SCALE; COLUMN=VALUE: COLUMN -->0.9158<!-- end -->
+    <!-- value NAME/SCALE; COLUMN="VALUE: WITH A COLON": COLUMN, 1 figures -->2e-14<!-- end -->
     <!-- count NAME/SCALE; COLUMN=VALUE -->79<!-- end -->
     <!-- value results/NAME.json: KEY, 3 digits -->0.916<!-- end -->
 
@@ -33,9 +34,12 @@ from src.reports.tables import Estimate, markdown_table
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "conf", "experiments", "results", "results/benchmark", "src", "src/readouts")
 PAGES = tuple(ROOT / folder / "README.md" for folder in FOLDERS)
-WHERE = r"(?P<where>\w+/\w+)(?P<conditions>(?:; [^:;=<>]+=[^:;<>]+)*)"
+WHERE = r"(?P<where>\w+/\w+)(?P<conditions>(?:; [^:;=<>]+=(?:\"[^\";<>]+\"|[^:;\"<>]+))*)"
 BLOCK = re.compile(rf"<!-- table {WHERE}: (?P<columns>[^>]+) -->\n.*?<!-- end of table -->", re.S)
-VALUE = re.compile(rf"(?P<marker><!-- value {WHERE}: (?P<column>[^>]+) -->)[^<]*<!-- end -->")
+VALUE = re.compile(
+    rf"(?P<marker><!-- value {WHERE}: (?P<column>[^>]+?)(?:, (?P<figures>\d) figures)? -->)"
+    r"[^<]*<!-- end -->"
+)
 COUNT = re.compile(rf"(?P<marker><!-- count {WHERE} -->)[^<]*<!-- end -->")
 KEY = re.compile(
     r"(?P<marker><!-- value (?P<path>[\w/]+\.json): (?P<key>[^>,]+), (?P<digits>\d) digits -->)"
@@ -88,7 +92,10 @@ def _value(match: re.Match[str]) -> str:
     table = _rows(match)
     if len(table) > 1:
         raise ValueError(f"{len(table)} rows of {match['where']} have{match['conditions']}")
-    return f"{match['marker']}{_cell(table, table.iloc[0], match['column'])}<!-- end -->"
+    text = _cell(table, table.iloc[0], match["column"])
+    if match["figures"]:
+        text = f"{float(table.iloc[0][match['column']]):.{match['figures']}g}"
+    return f"{match['marker']}{text}<!-- end -->"
 
 
 def _count(match: re.Match[str]) -> str:
@@ -108,7 +115,7 @@ def _rows(match: re.Match[str]) -> pd.DataFrame:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     for condition in match["conditions"].split("; ")[1:]:
         column, _, value = condition.partition("=")
-        table = table[_column(table, column) == value]
+        table = table[_column(table, column) == value.strip('"')]
     if table.empty:
         raise ValueError(f"{path} has no row with{match['conditions']}")
     return table

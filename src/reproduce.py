@@ -19,7 +19,7 @@ from src.config.instantiate import instantiate
 from src.config.occupied import occupied
 from src.reports import pages
 from src.reports.console import make_console
-from src.reports.provenance import provenance
+from src.reports.provenance import check_clean, provenance
 from src.reports.tables import ResultTable, describe, on_page, write_table
 from src.tables.experiments import (
     Sweep,
@@ -40,6 +40,7 @@ class Keys(TypedDict):
     table: str
     scale: str
     dry_run: bool
+    dirty: bool
     launch: str
     runs_dir: str
     results_dir: str
@@ -55,6 +56,10 @@ def reproduce(config: DictConfig) -> None:
         raise ValueError(f"launch takes overrides of hydra alone, not {strange[0]!r}")
     console = make_console()
     failures = []
+    results = {name: Path(config.results_dir) / name / config.scale for name in names}
+    if not config.dry_run:
+        for target in results.values():  # before a run, not after all
+            check_clean((target / RECORD).absolute(), provenance()["run/commit"], config.dirty)
     for name, experiment in experiments.items():
         runs = Path(config.runs_dir).absolute() / experiment.get("extends", name) / config.scale
         if config.dry_run:
@@ -69,7 +74,9 @@ def reproduce(config: DictConfig) -> None:
                 else:
                     failed = run_sweeps(name, experiment, runs, folder, launch, console)
                 if (folder / RECORD).exists():
-                    target = Path(config.results_dir) / name / config.scale
+                    target = results[name]
+                    commit = json.loads((folder / RECORD).read_text())["run/commit"]
+                    check_clean((target / RECORD).absolute(), commit, config.dirty)
                     shutil.copytree(folder, target, dirs_exist_ok=True)
                     shown = (folder / "table.md").read_text(encoding="utf-8")
                     console.print(shown, soft_wrap=True)
@@ -210,7 +217,7 @@ def _run_sweep(name: str, sweep: Sweep, launch: Sequence[str], console: Console)
     return None if error is None else f"{sweep.name}: {error.removeprefix('error: ')} ({log})"
 
 
-main = command("reproduce", Keys, flags=["dry_run"])(reproduce)
+main = command("reproduce", Keys, flags=["dry_run", "dirty"])(reproduce)
 
 if __name__ == "__main__":
     main()

@@ -127,7 +127,13 @@ def test_tables_are_filled_row_by_row(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("src.readme.ROOT", tmp_path)
     folder = tmp_path / "results" / "made" / "cpu"
     folder.mkdir(parents=True)
-    lines = ("data,setting,mAP,mAP std", "a,x,0.91234,0.00456", "a,y,0.5,", "b,x,,")
+    lines = (
+        "data,setting,mAP,mAP std",
+        "a,x,0.91234,0.00456",
+        "a,y,0.5,",
+        "b,x,,",
+        '"c: x, 1",z,2.4e-05,',
+    )
     (folder / "table.csv").write_text("\n".join(lines))
     block = "<!-- table made/cpu; data=a: setting, mAP as score -->\nold\n<!-- end of table -->"
     text = f"before\n{block}\nafter\n"
@@ -138,14 +144,16 @@ def test_tables_are_filled_row_by_row(tmp_path: Path, monkeypatch: pytest.Monkey
     assert fill(f"it is {marker}?<!-- end --> there", tmp_path) == (
         f"it is {marker}0.9123 ± 0.0046<!-- end --> there"
     )
+    marker = '<!-- value made/cpu; data="c: x, 1"; setting=z: mAP, 1 figures -->'
+    assert fill(f"{marker}?<!-- end -->", tmp_path) == f"{marker}2e-05<!-- end -->"
     marker = "<!-- count made/cpu; data=a -->"
     assert fill(f"{marker}1<!-- end -->", tmp_path) == f"{marker}2<!-- end -->"
     with pytest.raises(ValueError, match="2 rows of made/cpu have; data=a"):
         fill("<!-- value made/cpu; data=a: mAP -->?<!-- end -->", tmp_path)
     with pytest.raises(ValueError, match="no column 'seting'"):
         fill(text.replace("setting", "seting"), tmp_path)
-    with pytest.raises(ValueError, match="no row with; data=c"):
-        fill(text.replace("data=a", "data=c"), tmp_path)
+    with pytest.raises(ValueError, match="no row with; data=d"):
+        fill(text.replace("data=a", "data=d"), tmp_path)
 
 
 def test_sections_are_those_of_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

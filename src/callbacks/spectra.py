@@ -38,8 +38,10 @@ class Spectra(Callback):
 
     Draws `spectrum.png` after training. W&B gets the spectrum of every epoch as histograms and its
     largest values as lines. Losses other than the nuclear norm, whose optimum is not known, leave
-    it silent. Under codes of minterms, images whose minterm the training split does not have count
-    as without a label.
+    it silent. The optimum and distances from it are left out where they are out of reach: where
+    embeddings are all scaled to one length, or have fewer dimensions than labels have rank. Under
+    codes of minterms, images whose minterm the training split does not have count as without a
+    label.
 
     Args:
         folder: The folder of the picture.
@@ -116,10 +118,9 @@ class Spectra(Callback):
         if not self.epochs:
             return
         measured, optimal = self.singular_values[-1], self.optimal_values
-        histograms = {
-            f"train/{names.SINGULAR_VALUES}": wandb.Histogram(measured),
-            f"train/{names.OPTIMAL_VALUES}": wandb.Histogram(optimal),
-        }
+        histograms = {f"train/{names.SINGULAR_VALUES}": wandb.Histogram(measured)}
+        if optimal:
+            histograms[f"train/{names.OPTIMAL_VALUES}"] = wandb.Histogram(optimal)
         # Lightning puts the scalars of a validation one step back.
         send(trainer, histograms | spectral_lines(measured, optimal), trainer.global_step - 1)
 
@@ -143,7 +144,9 @@ class Spectra(Callback):
             raise NonFiniteEmbeddingsError(f"embeddings of the {stage} split are NaN or infinite")
         num_labels = len(gram) - module.encoder.embedding_dim
         batch_gram = gram * self.batch_size / num_images
-        spectrum = compare_spectrum(batch_gram, num_labels, loss.alpha, loss.beta)
+        spectrum = compare_spectrum(
+            batch_gram, num_labels, loss.alpha, loss.beta, module.encoder.free_lengths
+        )
         metrics = {f"{names.SPECTRAL}/{name}": value for name, value in spectrum.summary.items()}
         module.log_metrics(stage, metrics)
         return spectrum
@@ -154,9 +157,9 @@ def spectral_lines(measured: Sequence[float], optimal: Sequence[float]) -> dict[
 
     Args:
         measured: (D,), descending.
-        optimal: (r,), descending, r <= D; all others are 0 at the optimum.
+        optimal: (r,), descending, r <= D; all others are 0 at the optimum. None without one.
     """
-    shown = [*optimal, *[0.0] * len(measured)][: min(len(measured), LINES)]
+    shown = [*optimal, *[0.0] * len(measured)][: min(len(measured), LINES)] if optimal else []
     return {
         f"train/{names.singular_value_name(index, is_optimal)}": value
         for is_optimal, values in ((False, measured), (True, shown))
@@ -177,8 +180,11 @@ def _describe_batch(
         dist.all_reduce(present)
     # A diagonal matrix with the singular values of the labels has the same optimum.
     labels = singular_values_from_gram(label_gram).diag().cpu()
-    return {
-        names.BATCH_GAP: value - optimal_loss(labels, loss.alpha, loss.beta),
-        names.BATCH_RANK: float(torch.linalg.matrix_rank(labels)),
+    rank = int(torch.linalg.matrix_rank(labels))
+    metrics = {
+        names.BATCH_RANK: float(rank),
         names.BATCH_MINTERMS: float((present > 0).sum()),
     }
+    if module.encoder.free_lengths and rank <= module.encoder.embedding_dim:
+        metrics[names.BATCH_GAP] = value - optimal_loss(labels, loss.alpha, loss.beta)
+    return metrics

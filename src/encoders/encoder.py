@@ -38,6 +38,11 @@ class Encoder(nn.Module):
         self.radius = radius
         self.batch_norm = GlobalBatchNorm(embedding_dim) if batch_norm else None
 
+    @property
+    def free_lengths(self) -> bool:
+        """Whether embeddings may have any length, and are not all scaled to one."""
+        return self.radius is None or self.batch_norm is not None
+
     def features(self, images: Tensor) -> Tensor:
         """Map images (N, channels, height, width), float32, to vectors (N, D) of any length."""
         raise NotImplementedError

@@ -16,6 +16,7 @@ from torch import distributed as dist
 from torch.distributed.nn.functional import all_gather
 
 Parameters = ParamSpec("Parameters")
+TOO_LARGE = "embeddings are so large that their squares overflow"
 
 
 class NonFiniteEmbeddingsError(ArithmeticError):
@@ -139,10 +140,14 @@ def in_float64(embeddings: Tensor) -> Tensor:
     """Embeddings in float64, in which losses are computed, and which autocast leaves alone.
 
     Raises:
-        NonFiniteEmbeddingsError: If embeddings are NaN or infinite.
+        NonFiniteEmbeddingsError: If embeddings are NaN or infinite, or so large that the sum of
+            their squares is infinite.
     """
     check_finite(embeddings, "embeddings")
-    return on_float64_device(embeddings).double()
+    vectors = on_float64_device(embeddings).double()
+    if not torch.isfinite(vectors.detach().square().sum()):
+        raise NonFiniteEmbeddingsError(TOO_LARGE)
+    return vectors
 
 
 def check_finite(rows: Tensor, name: str) -> None:

@@ -28,11 +28,17 @@ class LinearCrossEntropyLoss(nn.Module):
         """Return the scalar loss of embeddings (N, D) and labels (N, K).
 
         Raises:
-            ValueError: If the shapes do not match, or labels do not mark one class per sample.
+            ValueError: If the shapes do not match, there are other than K columns of labels, or
+                labels do not mark one class per sample.
             NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
         """
         check_shapes(embeddings, labels)
         partition(labels)
+        if labels.shape[1] != self.linear.out_features:
+            raise ValueError(
+                f"a head of {self.linear.out_features} classes does not fit labels "
+                f"{tuple(labels.shape)}"
+            )
         logits = self.logits(embeddings)
         return loss_value(cross_entropy(logits, labels.to(logits)), embeddings)
 

@@ -30,6 +30,7 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
 from src.losses.batch import (
+    TOO_LARGE,
     NonFiniteEmbeddingsError,
     check_positive,
     check_shapes,
@@ -229,5 +230,5 @@ def _describe_non_finite(embeddings: Tensor, labels: Tensor) -> str:
     if finite.all() and dist.is_initialized():
         return "embeddings or labels of another process are NaN or infinite"
     if finite.all():
-        return "embeddings are so large that their squares overflow"
+        return TOO_LARGE
     return f"embeddings or labels are NaN or infinite in {list_rows(~finite)}"

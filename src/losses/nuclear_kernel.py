@@ -65,10 +65,14 @@ def gaussian_kernel(embeddings: Tensor) -> Tensor:
             f"not {embeddings.shape[1]}; set encoder.embedding_dim=2 or more"
         )
     positions, norms = embeddings[:, :-1], embeddings[:, -1]
-    # By differences: that of squares and products is rounding error where positions are large.
-    by_differences = "donot_use_mm_for_euclid_dist"
-    distances = torch.cdist(positions, positions, compute_mode=by_differences)
-    return norms.outer(norms) * distances.square().neg().exp()
+    return norms.outer(norms) * squared_distances(positions, positions).neg().exp()
+
+
+def squared_distances(positions: Tensor, others: Tensor) -> Tensor:
+    """||x_i - y_j||^2, (N, M), of positions (N, D) and others (M, D), by differences: by squares
+    and products it is rounding error where positions are large.
+    """
+    return torch.cdist(positions, others, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 class NuclearKernelLoss(nn.Module):

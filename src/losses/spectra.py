@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from src.losses.batch import NonFiniteEmbeddingsError
+from src.losses.batch import TOO_LARGE, NonFiniteEmbeddingsError
 
 
 def nuclear_norm(matrix: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def root_sum(gram: Tensor) -> tuple[Tensor, Tensor]:
         NonFiniteEmbeddingsError: If squares overflowed in the matrix.
     """
     if not torch.isfinite(gram).all():
-        raise NonFiniteEmbeddingsError("embeddings are so large that their squares overflow")
+        raise NonFiniteEmbeddingsError(TOO_LARGE)
     return _RootSum.apply(gram)
 
 

@@ -51,7 +51,8 @@ def vicreg_loss(
     """
     check_positive(invariance=invariance, variance=variance, covariance=covariance)
     joint, first, second = positive_pairs(embeddings, relation)
-    vectors = in_float64(embeddings)
+    # From the mean: the same distances without the rounding errors of large squares.
+    vectors = deviations(in_float64(embeddings), first)
     squares = vectors.square().sum(dim=1)
     distance = (first + second) @ squares - 2 * (vectors * (joint @ vectors)).sum()
     loss = invariance * distance

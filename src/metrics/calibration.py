@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from src.metrics.retrieval import check_numbers
+
 BINS = 15
 
 
@@ -33,7 +35,11 @@ def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
     Args:
         probabilities: (N, Q), in [0, 1].
         truth: (N, Q), nonzero where a proposition holds.
+
+    Raises:
+        ValueError: If a probability is NaN.
     """
+    check_numbers(probabilities, "probabilities")
     values, true = probabilities.flatten().double().clamp(0, 1), truth.flatten().bool().double()
     bins = (values * BINS).long().clamp(max=BINS - 1)
     counts = torch.bincount(bins, minlength=BINS).double()

@@ -33,6 +33,12 @@ MEASURE_HEADINGS = {MAP: "mAP", PRECISION: "P@10"}
 CALIBRATION = "calibration"
 PROBABILITY, CALIBRATED = "probability", "calibrated"
 LITERALS, PROPOSITIONS = "literals", "propositions"
+CALIBRATED_ON = "run/calibrated_on"  # the split, `test` or `validation`
+MARK = "†"
+ON_TEST = (
+    f"{MARK} Calibrated on the test images themselves, since validation is the test split there: "
+    "calibrated accuracies, scores and errors, and what discriminants say, flatter the run."
+)
 
 SPECTRAL = "spectral"
 MAX_COHERENCE = f"{SPECTRAL}/max_coherence"
@@ -76,6 +82,24 @@ def beside_name(measure: str, readout: str) -> str:
 def score_source(kind: str) -> str:
     """The source of retrieval by another score than the one that a run was asked for."""
     return f"{RETRIEVAL}_{kind}"
+
+
+def is_calibrated(name: str, score: str) -> bool:
+    """Whether calibration has a say in a metric.
+
+    Args:
+        name: The metric, without its stage.
+        score: The score that the run was asked for.
+    """
+    source = name.partition("/")[0]
+    by_score = {MINTERM_ACCURACY, SEEN_ACCURACY, UNSEEN_ACCURACY, LITERAL_AUPRC}
+    return (
+        name == CALIBRATED_ACCURACY
+        or source in BESIDE.keys() - {"subspaces"}
+        or source == score_source(CALIBRATED)
+        or name.startswith(f"{CALIBRATION}/{CALIBRATED}")
+        or (score == CALIBRATED and (name in by_score or source == RETRIEVAL))
+    )
 
 
 def calibration_name(kind: str, asked: str) -> str:

@@ -22,6 +22,13 @@ class Embeddings(Protocol):
     def __getitem__(self, rows: slice) -> Tensor: ...
 
 
+def check_numbers(values: Tensor, name: str) -> None:
+    """Raise ValueError if values (N, Q) of this name hold NaN, which has no place in any order."""
+    wrong = values.isnan().any(dim=1)
+    if wrong.any():
+        raise ValueError(f"{name} are NaN for {int(wrong.sum())} of {len(values)} items")
+
+
 def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
     """Average precision of every query, as scikit-learn defines it.
 
@@ -32,12 +39,16 @@ def average_precision(scores: Tensor, relevance: Tensor) -> Tensor:
     relevance, so that one sort of integers orders both, which NumPy does fastest.
 
     Args:
-        scores: (N, Q), finite, higher for better matches.
+        scores: (N, Q), higher for better matches.
         relevance: (N, Q), nonzero where an item answers a query.
 
     Returns:
         (Q,), float64, on the device of the scores; NaN for a query without relevant items.
+
+    Raises:
+        ValueError: If a score is NaN.
     """
+    check_numbers(scores, "scores")
     values = np.ascontiguousarray(scores.detach().cpu().double().numpy().T)
     relevant = np.ascontiguousarray(relevance.bool().cpu().numpy().T)
     num_threads = torch.get_num_threads()
@@ -80,7 +91,11 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
     Returns:
         (min(k, N), Q), int64, best first.
+
+    Raises:
+        ValueError: If a score is NaN.
     """
+    check_numbers(scores, "scores")
     columns = scores.T.contiguous()
     k = min(k, len(scores))
     # One more, to see where an item beyond the k-th is as good as it: those that come first count.

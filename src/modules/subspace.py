@@ -137,6 +137,8 @@ class SubspaceModule(pl.LightningModule):
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         try:
             loss = self.batch_loss(batch)
+            if not torch.isfinite(loss):  # of PyTorch's own losses, which say nothing
+                raise NonFiniteEmbeddingsError(f"the loss is {float(loss.detach())}")
         except NonFiniteEmbeddingsError as error:
             where = f"epoch {self.current_epoch}, step {self.global_step}, batch {batch_idx}"
             raise NonFiniteEmbeddingsError(

@@ -27,7 +27,7 @@ from torch.nn.functional import one_hot
 from src.losses.discriminants import oracle_shrinkage
 from src.readouts.minterms import MintermReadout
 from src.readouts.moments import Moments, check_shrinkage, with_constant
-from src.subspaces.minterms import MAX_MINTERMS, all_minterms, find_minterms
+from src.subspaces.minterms import MAX_MINTERMS, all_minterms
 
 Means = Literal["additive", "free"]
 
@@ -86,9 +86,13 @@ class DiscriminantReadout(MintermReadout):
 
     @torch.no_grad()
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Add a batch of embeddings (N, D) with labels (N, C), rows of the minterms."""
+        """Add a batch of embeddings (N, D) with labels (N, C).
+
+        Raises:
+            ValueError: If a label row is none of the minterms.
+        """
+        index = self.find(labels)
         self._moments.update(self._regressors(labels), embeddings)
-        index = find_minterms(labels, self.minterms)
         self._counts += torch.bincount(index, minlength=len(self.minterms))
 
     @torch.no_grad()
@@ -111,14 +115,19 @@ class DiscriminantReadout(MintermReadout):
         self.reset()
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
-        """log p(m | x) up to a constant for embeddings (N, D): (N, M)."""
+        """log p(m | x) up to a constant for embeddings (N, D): (N, M).
+
+        Raises:
+            RuntimeError: If nothing was fitted.
+        """
+        self.check_fitted(self.counts)
         return embeddings.double() @ self.weights.T + self.biases
 
     def _regressors(self, labels: Tensor) -> Tensor:
         """a for each row of labels, (N, K), in float64."""
         if self.means == "additive":
             return with_constant(labels)
-        return one_hot(find_minterms(labels, self.minterms), len(self.minterms)).double()
+        return one_hot(self.find(labels), len(self.minterms)).double()
 
     def _precision(self, within: Tensor, number: int) -> Tensor:
         """P of the covariance W, both (D, D), of so many images."""

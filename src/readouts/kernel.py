@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from src.losses.nuclear_kernel import NuclearKernelLoss
+from src.losses.nuclear_kernel import NuclearKernelLoss, squared_distances
 from src.readouts.minterms import MintermReadout
-from src.subspaces.minterms import find_minterms
+from src.readouts.moments import check_sums
 
 
 class KernelReadout(MintermReadout):
@@ -47,22 +47,36 @@ class KernelReadout(MintermReadout):
 
     @torch.no_grad()
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Add a batch of embeddings (N, D + 1) with labels (N, C), rows of the minterms."""
-        index = find_minterms(labels, self.minterms)
+        """Add a batch of embeddings (N, D + 1) with labels (N, C).
+
+        Raises:
+            ValueError: If a label row is none of the minterms.
+        """
+        index = self.find(labels)
         self._sums.index_add_(0, index, embeddings[:, :-1].double())
         self._counts += torch.bincount(index, minlength=len(self.minterms))
 
     @torch.no_grad()
     def fit(self) -> None:
-        """Set every center to the mean position of its minterm, over all processes, and reset."""
+        """Set every center to the mean position of its minterm, over all processes, and reset.
+
+        Raises:
+            NonFiniteEmbeddingsError: If positions of any process held NaN or infinity.
+        """
         if dist.is_initialized():
             dist.all_reduce(self._sums)
             dist.all_reduce(self._counts)
+        check_sums(self._sums)
         self.centers.copy_(self._sums / self._counts.clamp(min=1).unsqueeze(1))
         self.counts.copy_(self._counts)
         self.reset()
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
-        """-2 ||x - c_m||^2 for embeddings (N, D + 1): (N, M), -infinity without images of m."""
-        logits = -2 * torch.cdist(embeddings[:, :-1].double(), self.centers).square()
+        """-2 ||x - c_m||^2 for embeddings (N, D + 1): (N, M), -infinity without images of m.
+
+        Raises:
+            RuntimeError: If nothing was fitted.
+        """
+        self.check_fitted(self.counts)
+        logits = -2 * squared_distances(embeddings[:, :-1].double(), self.centers)
         return logits.masked_fill(self.counts == 0, float("-inf"))

@@ -29,7 +29,7 @@ class LiteralDiscriminants(LiteralReadout):
     label_codings = ("literals", "complements", "minterms")
 
     weights: Tensor  # (C, D)
-    biases: Tensor  # (C,)
+    biases: Tensor  # (C,), NaN until fitted
 
     def __init__(
         self, literals: Sequence[str], embedding_dim: int, shrinkage: float | None
@@ -40,7 +40,7 @@ class LiteralDiscriminants(LiteralReadout):
         num_literals = len(literals)
         self._moments = Moments(1 + num_literals, embedding_dim)
         self.register_buffer("weights", torch.zeros(num_literals, embedding_dim).double())
-        self.register_buffer("biases", torch.zeros(num_literals).double())
+        self.register_buffer("biases", torch.full((num_literals,), torch.nan).double())
 
     def reset(self) -> None:
         """Forget what was accumulated. The fitted discriminants stay."""
@@ -63,4 +63,10 @@ class LiteralDiscriminants(LiteralReadout):
         self.reset()
 
     def literal_logits(self, embeddings: Tensor) -> Tensor:
+        """Log odds of literals for embeddings (N, D): (N, C).
+
+        Raises:
+            RuntimeError: If nothing was fitted.
+        """
+        self.check_fitted(~self.biases.isnan())
         return embeddings.double() @ self.weights.T + self.biases

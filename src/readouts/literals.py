@@ -73,8 +73,11 @@ class LiteralReadout(Readout):
             loss = binary_cross_entropy_with_logits(logits, truth, reduction="sum")
             return loss, logits.sigmoid() - truth
 
+        def right(logits: Tensor) -> Tensor:
+            return ((logits > 0) == labels.bool()).all(dim=1)
+
         logits = self.literal_logits(embeddings)
-        self._maximize_likelihood(logits, torch.eye(logits.shape[1]).to(logits), misfit)
+        self._maximize_likelihood(logits, torch.eye(logits.shape[1]).to(logits), misfit, right)
 
     def _logits(self, embeddings: Tensor, calibrated: bool) -> Tensor:
         logits = self.literal_logits(embeddings)

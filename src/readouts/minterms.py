@@ -34,6 +34,18 @@ class MintermReadout(Readout):
             )
         self.register_buffer("minterms", minterms.bool())
 
+    def find(self, labels: Tensor) -> Tensor:
+        """The row of the table that each of the labels (N, C) is: (N,), int64.
+
+        Raises:
+            ValueError: If one is none of the minterms.
+        """
+        index = find_minterms(labels, self.minterms)
+        if (index < 0).any():
+            row = labels[index < 0][0].int().tolist()
+            raise ValueError(f"labels hold a minterm that the training set does not have: {row}")
+        return index
+
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         """log p(m | x) up to a constant for each of the embeddings (N, D): (N, M), float64."""
         raise NotImplementedError
@@ -89,5 +101,8 @@ class MintermReadout(Readout):
             excess[torch.arange(len(index)), index] -= 1
             return cross_entropy(logits, index, reduction="sum"), excess
 
+        def right(logits: Tensor) -> Tensor:
+            return logits.argmax(dim=1) == index
+
         logits = self.minterm_logits(embeddings[known]).log_softmax(dim=1)
-        self._maximize_likelihood(logits, self.minterms, misfit)
+        self._maximize_likelihood(logits, self.minterms, misfit, right)

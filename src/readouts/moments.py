@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from src.losses.batch import NonFiniteEmbeddingsError
+
 
 class Moments(nn.Module):
     """Sums over training images of products of regressors a and embeddings x, exact over batches
@@ -34,12 +36,25 @@ class Moments(nn.Module):
         self._sums += stacked.T @ stacked
 
     def reduce(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Sum over all processes: S_aa (K, K), S_ax (K, D) and S_xx (D, D)."""
+        """Sum over all processes: S_aa (K, K), S_ax (K, D) and S_xx (D, D).
+
+        Raises:
+            NonFiniteEmbeddingsError: If embeddings of any process held NaN or infinity.
+        """
         if dist.is_initialized():
             dist.all_reduce(self._sums)
+        check_sums(self._sums)
         start = self.num_regressors
         regressors, embeddings = self._sums[:start], self._sums[start:]
         return regressors[:, :start], regressors[:, start:], embeddings[:, start:]
+
+
+def check_sums(sums: Tensor) -> None:
+    """Raise NonFiniteEmbeddingsError unless sums over embeddings are finite. All processes do, as
+    sums over them are NaN to all.
+    """
+    if not torch.isfinite(sums).all():
+        raise NonFiniteEmbeddingsError("embeddings to fit a readout on are NaN or infinite")
 
 
 def with_constant(labels: Tensor) -> Tensor:

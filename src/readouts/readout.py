@@ -1,5 +1,6 @@
 """What makes probabilities and scores of embeddings."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from math import exp
 from typing import ClassVar
@@ -16,6 +17,11 @@ PROBABILITIES = ("calibrated", "probability")  # scores that every readout has
 IMPOSSIBLE = 1000.0  # the logit of what is held impossible, which costs much, but not infinitely
 LOG_TEMPERATURES = (-5.0, 5.0)  # where the temperature is looked for
 BIASES = (-20.0, 20.0)  # and biases
+SHARES = (0.5, 0.25, 0.125, 0.0)  # of a calibration that would cost accuracy
+AT_BOUND = (
+    "calibration met the bound of its temperature, and its biases would have predicted fewer "
+    "validation images right: they are kept small; the logits of this readout differ too little"
+)
 GRADIENT_TOLERANCE = 1e-10  # so that rounding, or the number of processes, decides on no digit
 
 
@@ -87,6 +93,13 @@ class Readout(nn.Module):
     def fit(self) -> None:
         """Fit what scores depend on to all that was added, on all processes, and reset."""
 
+    def check_fitted(self, counts: Tensor) -> None:
+        """Raise RuntimeError unless some image counts in what was fitted, counts of any shape."""
+        if not counts.any():
+            raise RuntimeError(
+                f"the {self.name} readout is not fitted: call update and fit, or load a checkpoint"
+            )
+
     def literal_probabilities(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
         """Probability of every literal for embeddings (N, D): (N, C)."""
         raise NotImplementedError
@@ -132,6 +145,12 @@ class Readout(nn.Module):
         for every class; here classes share those of their literals, as held-out images of rare
         minterms are few. Each t_c has a standard normal prior, which decides where no image does.
 
+        No calibration makes the readout worse on these images. Where fewer would be predicted
+        right, parameters go back in halves towards those of the best temperature alone, which
+        changes no prediction, until as many are. On all that way the likelihood, concave in 1 / T
+        and t, is no less than that of the readout itself. If the temperature has met its bound
+        there, a warning says so.
+
         Args:
             embeddings: (N, D).
             labels: (N, C).
@@ -145,7 +164,11 @@ class Readout(nn.Module):
         raise NotImplementedError
 
     def _maximize_likelihood(
-        self, logits: Tensor, classes: Tensor, misfit: Callable[[Tensor], tuple[Tensor, Tensor]]
+        self,
+        logits: Tensor,
+        classes: Tensor,
+        misfit: Callable[[Tensor], tuple[Tensor, Tensor]],
+        right: Callable[[Tensor], Tensor],
     ) -> None:
         """Set temperature and biases for logits (N, K) of classes with these literals, (K, C).
 
@@ -153,6 +176,7 @@ class Readout(nn.Module):
             logits: As the readout makes them.
             classes: The literals of each class.
             misfit: Maps calibrated logits to minus the log likelihood and its gradient, (N, K).
+            right: Maps them to whether each image is predicted right, (N,).
         """
         number = len(logits)
         if not number:
@@ -170,16 +194,34 @@ class Readout(nn.Module):
             by_all = torch.cat([by_log_temperature.view(1), by_biases])
             return float(loss) / number, (by_all / number).cpu().numpy()
 
-        best = minimize(
-            loss_and_gradient,
-            np.zeros(1 + literals.shape[1]),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[LOG_TEMPERATURES, *[BIASES] * literals.shape[1]],
-            options={"ftol": 0, "gtol": GRADIENT_TOLERANCE},
-        )
-        self.temperature.fill_(exp(best.x[0]))
-        self.literal_biases.copy_(torch.from_numpy(best.x[1:]))
+        def best(biases: tuple[float, float]) -> tuple[float, np.ndarray]:
+            """1 / T and the biases within these bounds."""
+            found = minimize(
+                loss_and_gradient,
+                np.zeros(1 + literals.shape[1]),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=[LOG_TEMPERATURES, *[biases] * literals.shape[1]],
+                options={"ftol": 0, "gtol": GRADIENT_TOLERANCE},
+            ).x
+            return exp(-found[0]), found[1:]
+
+        def number_right(scale: float, biases: np.ndarray) -> int:
+            shift = literals @ torch.from_numpy(biases).to(logits)
+            return int(right(scale * logits + shift).sum())
+
+        needed = number_right(1.0, np.zeros(literals.shape[1]))
+        scale, biases = best(BIASES)
+        if number_right(scale, biases) < needed:
+            if not exp(LOG_TEMPERATURES[0]) < 1 / scale < exp(LOG_TEMPERATURES[1]):
+                warnings.warn(AT_BOUND, stacklevel=4)
+            (alone, _), (full_scale, full_biases) = best((0.0, 0.0)), (scale, biases)
+            for share in SHARES:
+                scale, biases = alone + share * (full_scale - alone), share * full_biases
+                if number_right(scale, biases) >= needed:
+                    break
+        self.temperature.fill_(1 / scale)
+        self.literal_biases.copy_(torch.from_numpy(biases))
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         """Retrieval scores of propositions, higher for better matches.

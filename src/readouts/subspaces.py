@@ -21,10 +21,9 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn.functional import normalize
 
-from src.losses.batch import NonFiniteEmbeddingsError
 from src.readouts.minterms import MintermReadout
+from src.readouts.moments import check_sums
 from src.readouts.readout import PROBABILITIES
-from src.subspaces.minterms import find_minterms
 from src.subspaces.projectors import span_projectors
 from src.subspaces.propositions import Proposition
 
@@ -91,10 +90,7 @@ class MintermSubspaces(MintermReadout):
         Raises:
             ValueError: If a label row is none of the minterms.
         """
-        index = find_minterms(labels, self.minterms)
-        if (index < 0).any():
-            row = labels[index < 0][0].int().tolist()
-            raise ValueError(f"labels hold a minterm that the training set does not have: {row}")
+        index = self.find(labels)
         unit = normalize(embeddings.double(), dim=1)
         for minterm in index.unique():
             members = unit[index == minterm]
@@ -108,14 +104,12 @@ class MintermSubspaces(MintermReadout):
         With `torch.distributed` initialised the moments of all processes are summed first.
 
         Raises:
-            NonFiniteEmbeddingsError: If embeddings of any process held NaN or infinity. All
-                processes raise it, since such a sum is NaN to all.
+            NonFiniteEmbeddingsError: If embeddings of any process held NaN or infinity.
         """
         if dist.is_initialized():
             dist.all_reduce(self._moments)
             dist.all_reduce(self._moment_counts)
-        if not torch.isfinite(self._moments).all():
-            raise NonFiniteEmbeddingsError("embeddings to fit subspaces on are NaN or infinite")
+        check_sums(self._moments)
         top = torch.linalg.eigh(self._moments).eigenvectors[..., -1]
         self.directions.copy_(top * (self._moment_counts > 0).unsqueeze(-1))
         self.counts.copy_(self._moment_counts)
@@ -164,7 +158,7 @@ class MintermSubspaces(MintermReadout):
             # Queries as rows in memory, since each is ranked by itself
             return (masks[:, needed].double() @ energies.T).T
         if kind == "projector":
-            self._check_fitted()
+            self.check_fitted(self.counts)
             # All spans lie in that of the directions, and of few minterms many propositions are
             # true of the same ones.
             frame = torch.linalg.qr(self.directions.T).Q  # (D, min(M, D))
@@ -177,12 +171,8 @@ class MintermSubspaces(MintermReadout):
 
     def _energies(self, embeddings: Tensor, directions: Tensor) -> Tensor:
         """(u_m . x)^2 for n directions, (N, n)."""
-        self._check_fitted()
+        self.check_fitted(self.counts)
         exact = embeddings.to(torch.float64, copy=True)  # squared in place: memory is what it costs
         energies = (exact @ directions.T).square_()
         squared_lengths = exact.square_() @ exact.new_ones(exact.shape[1], 1)
         return energies.div_(squared_lengths.clamp_(min=SHORTEST**2))
-
-    def _check_fitted(self) -> None:
-        if not self.counts.any():
-            raise RuntimeError("the minterm subspaces are not fitted: call update and fit first")

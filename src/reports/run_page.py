@@ -81,7 +81,17 @@ def write_run_page(
 
 def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
     main = names.main_columns(stage)
-    facts = {heading: metrics[key] for key, heading in main.items() if key in metrics}
+    on_test = metrics.get(names.CALIBRATED_ON) == "test"
+
+    def mark(said: str, name: str) -> str:
+        marked = on_test and names.is_calibrated(name, metrics["run/score"])
+        return f"{said} {names.MARK}" if marked else said
+
+    facts = {
+        mark(heading, key.removeprefix(f"{stage}/")): metrics[key]
+        for key, heading in main.items()
+        if key in metrics
+    }
     groups = names.query_groups(metrics, stage)
 
     def measured(measure: str, group: str, source: str = names.RETRIEVAL) -> float:
@@ -89,7 +99,7 @@ def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
 
     by_score = [
         (
-            score,
+            mark(score, names.score_source(score)),
             *(measured(names.MAP, group, source) for group in groups),
             *(measured(names.PRECISION, group, source) for group in CONJUNCTIONS),
         )
@@ -108,6 +118,8 @@ def _results(metrics: Mapping[str, Any], stage: str) -> list[pages.Section]:
         f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): "
         f"{', '.join(counts)}. The first score is the one that the run was asked for."
     )
+    if on_test:
+        note = f"{names.ON_TEST} {note}"
     return [pages.Facts(facts), pages.PageTable(columns, by_score), pages.Text(note)]
 
 

@@ -19,6 +19,7 @@ from src.config.instantiate import (
 from src.data.images import ImageSet
 from src.data.normalize import Normalize
 from src.encoders.encoder import DualEncoder, Encoder
+from src.metrics import names
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
 from src.optimizers import OptimizerFactory
@@ -151,10 +152,12 @@ def describe_run(
     config: DictConfig, data: ImageDataModule, module: SubspaceModule
 ) -> dict[str, int | str]:
     """The conditions of a run's metrics: keys under `run/`."""
+    splits = data.image_set.splits
     return {
         "run/seed": config.seed,
         "run/data": type(data.image_set).__name__,
-        "run/test_images": len(data.image_set.splits["test"]),
+        "run/test_images": len(splits["test"]),
+        names.CALIBRATED_ON: "test" if splits["val"] is splits["test"] else "validation",
         "run/score": module.score_kind,
         "run/protocol": config.protocol.name,
         "run/conjunctions": "sampled" if module.queries.sampled else "all",

@@ -14,6 +14,12 @@ beta t^2 of the common level t stops them first. The least loss is
 
     sum_i sqrt(mu_i^2 + s_i^2) - alpha sum_i s_i + beta t^2.
 
+Products of embeddings are those of V diag(s^2) V^T. Where Y has as many independent rows as
+distinct columns, which are its minterms, and every s_i is at the cap, that is t^2 times the
+projector onto the span of the minterms' indicators: images of different minterms are orthogonal.
+Neither condition suffices alone. Where the rows of Y are themselves indicators of minterms, they
+are the right singular vectors up to their length, and minterms are orthogonal whatever s.
+
 Reference:
     [0] Moreira et al., Learning Visual-Semantic Subspace Representations, AISTATS 2025,
         https://arxiv.org/abs/2405.16213, which has the case where every direction is capped.
@@ -44,7 +50,9 @@ def optimal_singular_values(labels: Tensor, alpha: float, beta: float) -> Tensor
 
 
 def optimal_loss(labels: Tensor, alpha: float, beta: float) -> float:
-    """Least value that the loss can take for labels (N, C), over embeddings of any values."""
+    """Least value that the loss can take for labels (N, C), over embeddings of any lengths in as
+    many dimensions as labels have rank, or more.
+    """
     label_values = _decompose(labels)[1]
     values = _water_fill(label_values, alpha, beta)
     if not len(values):

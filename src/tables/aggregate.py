@@ -10,9 +10,12 @@ from typing import Any, NamedTuple
 from omegaconf import OmegaConf
 
 from src.metrics.names import (
+    CALIBRATED_ON,
+    ON_TEST,
     QUERIES,
     RETRIEVAL,
     SKIPPED,
+    is_calibrated,
     query_groups,
     retrieval_name,
     retrieval_sources,
@@ -46,6 +49,14 @@ class Group(NamedTuple):
     setting: Setting
     runs: Results  # of those that are finished
     unfinished: int
+
+    def is_marked(self, columns: Iterable[str]) -> bool:
+        """Whether one of these metrics was calibrated on the test split."""
+        return any(
+            run.get(CALIBRATED_ON) == "test"
+            and any(is_calibrated(key.partition("/")[2], run["run/score"]) for key in columns)
+            for run in self.runs
+        )
 
     def rows(self, columns: Iterable[str], by_score: bool) -> list[Row]:
         """Make a row of estimates over the finished runs, or one for each of their scores.
@@ -146,6 +157,7 @@ def describe_runs(runs: Results, shared: str) -> str:
         f"Mean ± standard deviation over n seeds on the {SPLITS[stage]} split; {'; '.join(parts)}.",
         f"Queries scored (in brackets: left out, fewer than {TOP_K} positives): "
         f"{'; '.join(queries)}.",
+        *([ON_TEST] if any(run.get(CALIBRATED_ON) == "test" for run in runs) else []),
         *([f"All with {shared}."] if shared else []),
     ]
     return " ".join(sentences)

@@ -24,6 +24,7 @@ from hydra.core.override_parser.types import Override
 from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
+from src.metrics.names import MARK
 from src.reports.figures.settings import estimates_figure
 from src.reports.results import METRICS
 from src.reports.tables import ResultTable, Row
@@ -206,6 +207,8 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[ResultTab
                 "setting": ", ".join(names) or labels.get("default", "default"),
             }
             figures = _published(experiment, sweep.name, row["setting"])
+            if group.is_marked(experiment.columns):
+                row["setting"] += f" {MARK}"
             rows += [
                 row | cells | _compare(cells, figures)
                 for cells in group.rows(experiment.columns, by_score)

@@ -1,7 +1,11 @@
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
 
+from src.config.groups import CONF_DIR
 from src.data.digits import DigitClasses, Digits
 from src.subspaces.minterms import distinct_minterms
 
@@ -72,3 +76,13 @@ def test_classes_are_the_digits_themselves(digits: Digits) -> None:
         levels = (split.images.squeeze(1).double() * 16 / 255).round().numpy()
         found = [int(digit_of[bytes(image)]) for image in levels]
         assert split.labels.int().argmax(dim=1).tolist() == found
+
+
+def test_the_nearest_image_is_as_accurate_as_any_method() -> None:
+    splits = Digits(split_seed=0).splits
+    pixels = {name: split.images.flatten(1).numpy() for name, split in splits.items()}
+    minterms = {name: split.labels.numpy() @ (16 >> np.arange(5)) for name, split in splits.items()}
+    nearest = KNeighborsClassifier(1).fit(pixels["train"].astype(float), minterms["train"])
+    found = nearest.score(pixels["test"].astype(float), minterms["test"])
+    table = pd.read_csv(CONF_DIR.parent / "results/classification/cpu/table.csv")
+    assert found >= table[table["data"] == "digits"]["accuracy"].max() - 1e-9

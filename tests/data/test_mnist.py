@@ -115,7 +115,10 @@ def test_validation_is_drawn_from_the_split_seed(tmp_path: Path) -> None:
 
 def test_authors_validate_on_the_test_split(tmp_path: Path) -> None:
     write_idx_files(tmp_path, "MNIST", zipped=False)
-    splits = Mnist(str(tmp_path), **{**SETTINGS, "validate_on": "test"}).splits
+    images = Mnist(str(tmp_path), **{**SETTINGS, "validate_on": "test"})
+    splits = images.splits
+    assert splits["val"] is splits["test"]  # by which figures calibrated there are marked
+    assert "validation is the test split" in images.notes[0]
     assert torch.equal(splits["val"].images, splits["test"].images)
     assert len(splits["train"]) == 60
 

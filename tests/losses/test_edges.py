@@ -1,7 +1,10 @@
 """Every loss on batches at the edge: the right value or a clear error, never NaN in silence."""
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -14,7 +17,7 @@ from src.losses.batch import NonFiniteEmbeddingsError
 from src.runs.compose import build_loss
 
 NUM, CLASSES, DIM = 12, 3, 6
-# PyTorch's own losses return NaN, which the training loop stops at (src/callbacks/diverged.py).
+# PyTorch's own losses return NaN, which a training step refuses (tests/modules/test_subspace.py).
 NAMES = sorted(
     path.stem
     for path in (CONF_DIR / "loss").glob("*.yaml")
@@ -28,7 +31,7 @@ OVER_RELATIONS = (
     "spectral_contrastive",
     "vicreg",
 )
-TOO_LARGE = 1e200  # squares overflow in float64
+WITH_HEAD = ("grassmann", "harmonic", "linear_cross_entropy", "opl")
 
 Arguments = tuple[Tensor, Tensor]
 
@@ -37,7 +40,8 @@ def loss_of(name: str) -> nn.Module:
     torch.manual_seed(0)
     config = OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml")
     assert isinstance(config, DictConfig)
-    for key, value in {"subspace_dim": 2, "num_components": 2}.items():
+    # Without averaging the likelihood of discriminants sets in with the first batch
+    for key, value in {"subspace_dim": 2, "num_components": 2, "averaging": 1e-20}.items():
         if key in config:
             config[key] = value
     return build_loss(config, embedding_dim=DIM, num_classes=CLASSES, num_labels=CLASSES)
@@ -86,10 +90,32 @@ def test_what_is_no_number_is_refused(name: str, wrong: float, part: str) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_too_large_is_refused_or_has_a_value(name: str) -> None:
+def test_batches_that_do_not_match_are_refused(name: str) -> None:
+    embeddings, others = batch(name)
+    with pytest.raises(ValueError, match="with the same N"):
+        loss_of(name)(embeddings[:-1], others)
+    if name == "contrastive":
+        with pytest.raises(ValueError, match="alike"):
+            loss_of(name)(embeddings, others[:, :-1])
+    if name in WITH_HEAD:
+        more = torch.cat([others, 0 * others[:, :1]], dim=1)
+        with pytest.raises(ValueError, match=r"do(es)? not fit|must be \(K, D\)"):
+            loss_of(name)(embeddings, more)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [1e154, 1e200, 1e300])
+def test_what_overflows_is_refused(name: str, size: float) -> None:
+    embeddings, others = batch(name)
+    with pytest.raises(NonFiniteEmbeddingsError, match=r"too large|so large"):
+        loss_of(name)(size * embeddings, others)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_overflows_within_the_loss_is_refused_or_has_a_value(name: str) -> None:
     embeddings, others = batch(name)
     with suppress(NonFiniteEmbeddingsError):
-        assert torch.isfinite(loss_of(name)(TOO_LARGE * embeddings, others))
+        assert torch.isfinite(loss_of(name)(1e120 * embeddings, others))
 
 
 CASES: dict[str, Callable[[Tensor, Tensor], Arguments]] = {
@@ -113,6 +139,71 @@ def test_edges_have_values_and_gradients(name: str, case: str) -> None:
     if case == "not contiguous":
         expected = value_and_gradient(name, *batch(name))
         torch.testing.assert_close((value, gradient), expected, rtol=1e-12, atol=1e-12)
+
+
+def plain_value(name: str, loss: Any, embeddings: Tensor, others: Tensor) -> float:
+    """The loss by the formula of its own test, which goes one sample, pair or entry at a time."""
+    if name == "nuclear_kernel":  # of features, columns whose products are the kernel
+        kernel = import_module("test_nuclear_kernel").plain_kernel(embeddings)
+        values, vectors = torch.linalg.eigh(kernel)
+        embeddings = vectors * values.clamp(min=0).sqrt()
+    if name in ("nuclear", "nuclear_kernel"):
+        plain = import_module("test_nuclear").plain_loss
+        return float(plain(embeddings, others, loss.alpha, loss.beta))
+    if name == "linear_cross_entropy":
+        return float(import_module("test_linear").plain(loss, embeddings, others))
+    plain = import_module(f"test_{name}").plain
+    known: dict[str, Any] = {}
+    if name == "byol_spectral":
+        moment = import_module("test_byol_spectral").moment_of(embeddings, others)
+        kept = loss.momentum
+        moment = kept * torch.eye(embeddings.shape[1]).double() + (1 - kept) * moment
+        known = {"targets": embeddings, "moment": moment}
+    if name == "contrastive":
+        known = {"scale": float(loss.scale().detach())}
+    if name in ("mcr2", "mmcr", "ole"):
+        others = others[:, others.any(dim=0)]
+    if name in ("grassmann", "harmonic", "pca"):
+        key = {"grassmann": "bases", "harmonic": "centers", "pca": "components"}[name]
+        known = {key: getattr(loss, key).detach().double()}
+    names = list(signature(plain).parameters)[2:]
+    value = float(
+        plain(embeddings, others, *(known.get(key, getattr(loss, key, None)) for key in names))
+    )
+    if name == "opl":
+        value = loss.weight * value
+        value += plain_value("linear_cross_entropy", loss, embeddings, others)
+    return value
+
+
+# The discriminants of nuclear_discriminant have oracles of their own.
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"nuclear_discriminant"}))
+@pytest.mark.parametrize("case", sorted(CASES.keys() - {"zeros"}))
+def test_edges_have_the_values_of_the_formula(name: str, case: str) -> None:
+    loss = loss_of(name)
+    embeddings, others = CASES[case](*batch(name))
+    expected = plain_value(name, loss, embeddings, others)
+    assert float(loss(embeddings, others)) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+# Where every cosine is 0, classes are one and the same
+EVEN = {
+    "contrastive": math.log(NUM),
+    "grassmann": math.log(CLASSES),
+    "mcr2": 0.0,
+    "mmcr": 0.0,
+    "simclr": math.log(NUM - 1),
+    "supcon": math.log(NUM - 1),
+    "ole": float(CLASSES),
+    "spectral_contrastive": 0.0,
+    "byol_spectral": 0.0,
+}
+
+
+@pytest.mark.parametrize("name", EVEN)
+def test_zeros_have_the_value_of_no_direction(name: str) -> None:
+    value, _ = value_and_gradient(name, *CASES["zeros"](*batch(name)))
+    assert float(value) == pytest.approx(EVEN[name], abs=1e-12)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -34,3 +34,10 @@ def test_certainty_that_is_wrong_is_the_worst_and_empty_bins_count_nothing() -> 
     result = reliability(torch.ones(5, 2), torch.zeros(5, 2))
     assert result.expected_error() == 1
     assert result.share.tolist() == [0.0] * (BINS - 1) + [1.0]
+
+
+def test_probabilities_that_are_no_numbers_are_refused() -> None:
+    probabilities = torch.full((4, 2), 0.5)
+    probabilities[1, 0] = torch.nan
+    with pytest.raises(ValueError, match="probabilities are NaN for 1 of 4 items"):
+        reliability(probabilities, torch.ones(4, 2))

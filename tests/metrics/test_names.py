@@ -1,11 +1,15 @@
 """Names of metrics in code, held against what a run logs."""
 
+import pytest
+import torch
 from conftest import Run
 
 from src.metrics import names
+from src.metrics.evaluation import evaluate
 from src.readouts.discriminant import DiscriminantReadout
 from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.subspaces import MintermSubspaces
+from src.subspaces.queries import make_queries
 
 
 def test_a_run_logs_what_is_named(trained_run: Run) -> None:
@@ -71,3 +75,29 @@ def test_readouts_beside_have_their_own_names_and_headings(bce_run: Run) -> None
                 for group in groups
             }
         assert not [key for key in bce_run.metrics if key.startswith(f"{stage}/literal_disc")]
+
+
+@pytest.mark.parametrize("score", ["sum", "calibrated"])
+def test_calibrated_metrics_are_those_that_move_with_calibration(score: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    minterms = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 1, 1]]).bool()
+    index = torch.randint(4, (80,), generator=generator)
+    labels = minterms[index]
+    embeddings = torch.randn(80, 6, generator=generator) + torch.eye(6)[index]
+    readouts = MintermSubspaces(minterms, 6), DiscriminantReadout(minterms, 6, "additive", None)
+    queries = make_queries(["a", "b", "c"], minterms, 2, 2, 5)
+    found = []
+    for biases in ([0.0, 0.0, 0.0], [3.0, -3.0, 2.0]):
+        for readout in readouts:
+            readout.update(embeddings, labels)
+            readout.fit()
+            readout.literal_biases.copy_(torch.tensor(biases))
+        subspaces, *beside = readouts
+        results = evaluate(subspaces, beside, subspaces, embeddings, labels, queries, score)
+        found.append(results.metrics)
+    before, after = found
+    moved = {name for name in before if before[name] != after[name]}
+    calibrated = {name for name in before if names.is_calibrated(name, score)}
+    assert moved <= calibrated
+    counts = {name for name in calibrated if "queries" in name}
+    assert len(calibrated - counts - moved) < 3  # some by chance do not

@@ -226,3 +226,26 @@ def test_pieces_give_the_ranking_of_the_whole(
 def test_ranking_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to rank"):
         best_matches(torch.zeros(0, 3), lambda piece: piece, 5)
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    scores, relevance = torch.rand(8, 3), torch.ones(8, 3)
+    scores[[2, 5], 1] = torch.nan
+    for measure in (
+        lambda: average_precision(scores, relevance),
+        lambda: top_k(scores, 2),
+        lambda: precision_at_k(scores, relevance, 2),
+        lambda: evaluate_retrieval(scores, relevance, 2),
+        lambda: best_matches(torch.zeros(8, 1), lambda _: scores, 2),
+    ):
+        with pytest.raises(ValueError, match="scores are NaN for 2 of 8 items"):
+            measure()
+
+
+def test_infinite_scores_come_first_and_last() -> None:
+    scores = torch.tensor([[0.0], [-torch.inf], [torch.inf], [1.0]])
+    assert top_k(scores, 4)[:, 0].tolist() == [2, 3, 0, 1]
+    for found, expected in ((2, 1.0), (1, 0.25)):
+        relevance = torch.zeros(4, 1)
+        relevance[found] = 1
+        assert float(average_precision(scores, relevance)) == expected

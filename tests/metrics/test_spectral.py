@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from src.losses.nuclear import gram_matrix
+from src.losses.nuclear import gram_matrix, nuclear_norm_loss
 from src.metrics.spectral import compare_spectrum
 from src.subspaces.closed_form import optimal_embeddings, optimal_loss
 
@@ -60,3 +60,42 @@ def test_batches_are_to_their_beta_what_all_images_are_to_a_smaller_one() -> Non
 def test_without_labels_there_is_no_share() -> None:
     gram = gram_matrix(torch.ones(5, 2), torch.zeros(5, 3))
     assert math.isnan(compare_spectrum(gram, 3, ALPHA, BETA).summary["relative_gap"])
+
+
+OF_THE_OPTIMUM = {"optimum", "optimality_gap", "relative_gap"}
+
+
+def test_an_optimum_out_of_reach_is_left_out() -> None:
+    labels = random_labels(4)
+    narrow = torch.randn(50, 3, generator=torch.Generator().manual_seed(4)).double()
+    wide = torch.cat([narrow, narrow.square()], dim=1)
+    known = compare_spectrum(gram_matrix(wide, labels), 4, ALPHA, BETA)
+    assert known.summary.keys() >= OF_THE_OPTIMUM
+    fixed = compare_spectrum(gram_matrix(wide, labels), 4, ALPHA, BETA, free_lengths=False)
+    assert fixed.summary.keys() == known.summary.keys() - OF_THE_OPTIMUM
+    too_narrow = compare_spectrum(gram_matrix(narrow, labels), 4, ALPHA, BETA)
+    assert too_narrow.summary.keys() == fixed.summary.keys()
+    assert not len(fixed.optimal_values)
+    assert not len(too_narrow.optimal_values)
+    # Of three dimensions, the loss cannot come near what it would have of four.
+    leaf = torch.randn(50, 3, generator=torch.Generator().manual_seed(5)).double().requires_grad_()
+    optimizer = torch.optim.LBFGS([leaf], max_iter=500, line_search_fn="strong_wolfe")
+
+    def step() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = nuclear_norm_loss(leaf, labels, ALPHA, BETA)
+        loss.backward()
+        return loss
+
+    optimizer.step(step)
+    assert float(step().detach()) > optimal_loss(labels, ALPHA, BETA) + 0.1
+
+
+def test_one_length_for_all_is_above_the_optimum() -> None:
+    labels = torch.eye(2).double()[[0] * 30 + [1] * 5]  # two minterms, uneven
+    optimum = optimal_loss(labels, ALPHA, BETA)
+    losses = [
+        float(nuclear_norm_loss(radius * labels, labels, ALPHA, BETA))
+        for radius in torch.linspace(0.05, 20, 400).tolist()
+    ]
+    assert min(losses) > 1.01 * optimum

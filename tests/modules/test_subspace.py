@@ -3,8 +3,10 @@ import torch
 from torch import nn
 
 from src.data.digits import Digits
+from src.data.images import ImageBatch
 from src.data.normalize import Normalize
 from src.encoders.convnet import ConvNet
+from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.nuclear import NuclearNormLoss
 from src.modules.subspace import SubspaceModule
 from src.readouts.discriminant import DiscriminantReadout
@@ -84,3 +86,20 @@ def test_state_dict_holds_all_that_a_query_needs() -> None:
         "literal_discriminants",
     ]
     assert loaded.subspaces is loaded.readout
+
+
+@pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), nn.CrossEntropyLoss()])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_step_refuses_a_loss_that_is_not_finite(
+    loss: nn.Module, wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = build("minterms", embedding_dim=4)
+    module.loss = loss
+    with torch.no_grad():
+        next(module.encoder.parameters()).fill_(wrong)
+    monkeypatch.setattr(SubspaceModule, "current_epoch", 3)
+    monkeypatch.setattr(SubspaceModule, "global_step", 7)
+    images = torch.zeros(4, *Digits.image_shape, dtype=torch.uint8)
+    batch = ImageBatch(images, MINTERMS, torch.arange(4))
+    with pytest.raises(NonFiniteEmbeddingsError, match=r"epoch 3, step 7, batch 2: the loss is"):
+        module.training_step(batch, 2)

@@ -1,5 +1,6 @@
 """Calibration, against what labels were drawn with, scikit-learn, SciPy and loops."""
 
+from contextlib import nullcontext
 from itertools import product
 
 import numpy as np
@@ -136,6 +137,15 @@ def test_a_table_is_at_the_optimum_of_scipy(seed: int, number: int, kept: int) -
     temperature, *biases = found(readout)
     at = np.array([np.log(temperature), *biases])
     reached = unlikely(at)
+
+    def number_right(parameters: np.ndarray) -> int:
+        biased = logits.numpy() * np.exp(-parameters[0]) + minterms.numpy() @ parameters[1:]
+        return int((biased[images].argmax(axis=1) == rows).sum())
+
+    if number_right(best.x) < number_right(np.zeros(4)):  # which no calibration may cost
+        assert number_right(at) >= number_right(np.zeros(4))
+        assert best.fun < reached <= unlikely(np.zeros(4))
+        return
     assert reached <= best.fun + 1e-9
     if -4.9 < best.x[0] < 4.9:
         nudges = 1e-3 * np.eye(4)
@@ -206,6 +216,42 @@ def test_literals_that_tell_no_minterms_apart_have_no_bias(value: bool) -> None:
     readout.calibrate(logits, drawn_minterms(logits + minterms.double() @ BIASES, minterms))
     assert float(readout.literal_biases[2]) == pytest.approx(0, abs=1e-9)
     assert readout.literal_biases[:2].abs().min() > 0.2
+
+
+# Frequencies of minterms that biases of literals learn, whatever the logits say
+UNEVEN = torch.tensor([0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("size", [1e-6, 1.0])
+@pytest.mark.parametrize("over_minterms", [False, True])
+def test_no_calibration_costs_accuracy_or_likelihood(size: float, over_minterms: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    index = UNEVEN.multinomial(600, replacement=True, generator=generator)
+    labels = ALL[index]
+    wrong = torch.rand(600, generator=generator) < 0.3  # of which the logits say something else
+    shown = torch.where(wrong, torch.randint(8, (600,), generator=generator), index)
+    readout = SoftmaxReadout(ALL) if over_minterms else SigmoidReadout(LITERALS)
+    logits = size * (torch.eye(8)[shown] if over_minterms else 2.0 * ALL[shown] - 1).double()
+    context = pytest.warns(UserWarning, match="met the bound") if size < 1 else nullcontext()
+    with context:
+        readout.calibrate(logits, labels)
+    minterms = [Proposition(minterm_text(row), LITERALS) for row in ALL.tolist()]
+    accuracies, likelihoods = [], []
+    for kind in ("probability", "calibrated"):
+        predicted = readout.predict(logits, kind == "calibrated")
+        accuracies.append(float((predicted == labels).all(dim=1).double().mean()))
+        likelihoods.append(
+            float(readout.score(logits, minterms, kind)[range(600), index].log().sum())
+        )
+    assert accuracies[0] > 0.7
+    assert accuracies[1] >= accuracies[0]
+    assert likelihoods[1] > likelihoods[0]
+
+
+def minterm_text(row: list[bool]) -> str:
+    return " & ".join(
+        name if true else f"~{name}" for name, true in zip(LITERALS, row, strict=True)
+    )
 
 
 def test_the_order_of_images_decides_on_no_digit() -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from conftest import Run, run_command, train
+from omegaconf import OmegaConf
 from PIL import Image
 from selenium.webdriver import Chrome
 
@@ -26,6 +27,7 @@ from src.reports.pages import (
     Text,
     write_page,
 )
+from src.reports.run_page import write_run_page
 from src.tables.sweeps import write_tables
 
 ODD = """a & ~b <x> "q" 'r' {{ 7 * 7 }} &amp;"""
@@ -271,3 +273,17 @@ def test_numbers_are_aligned_and_text_is_not(browser: Chrome, tmp_path: Path) ->
     script = """return [...document.querySelectorAll('tbody tr:first-child td')].map((cell) =>
       getComputedStyle(cell).textAlign === 'right')"""
     assert browser.execute_script(script) == [False, True, True, True, False, False, False]
+
+
+def test_figures_calibrated_on_the_test_split_are_marked(trained_run: Run, tmp_path: Path) -> None:
+    config: Any = OmegaConf.to_container(trained_run.config, resolve=True)
+    for split in ("validation", "test"):
+        metrics = trained_run.metrics | {"run/calibrated_on": split}
+        page = write_run_page(tmp_path / split, config, metrics, ()).read_text()
+        marked = set(re.findall(r"[\w@ ]+(?= †)", page))
+        headings = {"calibrated accuracy", "after calibration", "calibrated"}
+        of_discriminants = {said for said in FACTS if "by discriminants" in said}
+        assert headings | of_discriminants <= marked if split == "test" else not marked
+        assert not {"minterm accuracy", "mAP negated", "sum"} & marked
+        assert ("Calibrated on the test images" in page) == (split == "test")
+    assert trained_run.metrics["run/calibrated_on"] == "validation"

@@ -194,3 +194,57 @@ def test_gradient_descent_reaches_the_least_loss_and_never_goes_below(
     least = optimal_loss(labels, alpha, beta)
     assert min(losses) >= least - 1e-9
     assert losses[-1] == pytest.approx(least, rel=1e-3)
+
+
+def largest_cosine(labels: Tensor, alpha: float, beta: float) -> float:
+    """The largest squared cosine of optimal embeddings of different minterms."""
+    embeddings = optimal_embeddings(labels, alpha, beta, labels.shape[1])
+    unit = embeddings[labels.any(dim=1)]
+    unit = unit / unit.norm(dim=1, keepdim=True)
+    rows = labels[labels.any(dim=1)]
+    different = (rows.unsqueeze(1) != rows).any(dim=2)
+    return float((unit @ unit.T).square()[different].max())
+
+
+FULL_RANK = OVERLAPPING  # six literals, six minterms
+TOO_LOW_RANK = labels_of_ranges([0, 1], [1, 2], [0, 2, 3])  # and a minterm of the last alone
+
+
+@pytest.mark.parametrize(
+    ("labels", "alpha", "beta", "flat", "orthogonal"),
+    [
+        pytest.param(FULL_RANK, 0.99, 0.7, True, True, id="rank and cap"),
+        pytest.param(FULL_RANK, 0.5, 0.001, False, False, id="rank alone"),
+        pytest.param(FULL_RANK, 0.9, 0.05, False, False, id="rank, some at the cap"),
+        pytest.param(TOO_LOW_RANK, 0.99, 0.7, True, False, id="cap alone"),
+        pytest.param(UNBALANCED, 0.9, 0.05, False, True, id="indicators, some at the cap"),
+        pytest.param(UNBALANCED, 0.5, 0.001, False, True, id="indicators"),
+    ],
+)
+def test_minterms_are_orthogonal_where_labels_have_their_rank_and_values_their_cap(
+    labels: Tensor, alpha: float, beta: float, flat: bool, orthogonal: bool
+) -> None:
+    values = optimal_singular_values(labels, alpha, beta)
+    assert bool(values.max() - values.min() < 1e-9) == flat
+    cosine = largest_cosine(labels, alpha, beta)
+    assert cosine < 1e-12 if orthogonal else cosine > 0.03
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(seed=SEEDS, alpha=ALPHAS, beta=BETAS)
+def test_a_flat_spectrum_of_full_rank_and_nothing_else_makes_random_minterms_orthogonal(
+    seed: int, alpha: float, beta: float
+) -> None:
+    labels = random_labels(4, 4, seed).double()
+    labels = labels[labels.any(dim=1)].unique(dim=0)
+    if len(labels) < 2:
+        return
+    labels = labels.repeat(3, 1)
+    values = optimal_singular_values(labels, alpha, beta)
+    flat = bool(values.max() - values.min() < 1e-9)
+    has_rank = len(values) == len(labels) // 3
+    if flat and has_rank:
+        assert largest_cosine(labels, alpha, beta) < 1e-12
+    elif largest_cosine(labels, alpha, beta) < 1e-12:  # of labels that share nothing
+        products = labels[: len(labels) // 3] @ labels[: len(labels) // 3].T
+        assert not products.fill_diagonal_(0).any()

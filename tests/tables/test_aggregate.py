@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from src.tables.aggregate import Job, find_jobs, group_jobs
+from src.tables.aggregate import Group, Job, describe_runs, find_jobs, group_jobs
 
 ACCURACY, NEGATED = "test/minterm_accuracy", "test/retrieval/map_negated"
 
@@ -53,3 +53,18 @@ def test_runs_of_a_setting_are_averaged_and_missing_ones_counted(tmp_path: Path)
     assert [row["score"] for row in by_score] == ["sum", "projector"]
     assert [row[NEGATED].mean for row in by_score] == [0.25, 1]
     assert [row[ACCURACY].mean for row in by_score] == [0.625, 0.625]
+
+
+def test_rows_are_marked_whose_figures_were_calibrated_on_the_test_split() -> None:
+    common = {"run/data": "Mnist", "run/test_images": 9, "run/protocol": "authors", "run/seed": 1}
+    run = common | {"run/epochs": 1, "run/score": "sum", ACCURACY: 0.5, "test/retrieval/map": 1.0}
+    discriminants = "test/discriminant/map_negated"
+    for split, marked in (("test", True), ("validation", False)):
+        found = run | {"run/calibrated_on": split}
+        group = Group((), [found], 0)
+        assert group.is_marked([ACCURACY, discriminants]) == marked
+        assert not group.is_marked([ACCURACY, NEGATED])
+        assert ("† Calibrated on the test images" in describe_runs([found], "")) == marked
+        asked = Group((), [found | {"run/score": "calibrated"}], 0)
+        assert asked.is_marked([NEGATED]) == marked
+    assert not Group((), [run], 0).is_marked([discriminants])  # of a run that does not say

@@ -22,10 +22,10 @@ def spectrum_figure(
     Args:
         epochs: (T,), counted from 1.
         measured: (T, D), descending in every row.
-        optimal: (r,), descending.
+        optimal: (r,), descending; none where it is out of reach.
     """
     values = np.asarray(measured)
-    rank = len(optimal)
+    rank = len(optimal) or values.shape[1]
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     over_time, final = figure.subplots(1, 2)
 
@@ -35,15 +35,16 @@ def spectrum_figure(
         over_time.axhline(level, color=THEORY, linestyle="--", linewidth=1)
     over_time.set(xlabel="epoch", ylabel="singular value", title="over training", ylim=(0, None))
 
-    final.plot(range(1, rank + 1), optimal, "--_", color=THEORY, markersize=14)
+    final.plot(range(1, len(optimal) + 1), optimal, "--_", color=THEORY, markersize=14)
     final.plot(range(1, values.shape[1] + 1), values[-1], "o", color=MEASURED, markersize=4)
     final.set(xlabel="index", title=f"after epoch {epochs[-1]}", ylim=(0, None))
-    handles = [
-        figure.axes[0].plot([], [], color=MEASURED, label=f"largest {rank}, as many as optimal")[0],
-        figure.axes[0].plot([], [], color="0.75", label="others, optimally 0")[0],
-        figure.axes[0].plot([], [], "--", color=THEORY, label="closed-form optimum")[0],
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    if optimal:
+        handles = [
+            over_time.plot([], [], color=MEASURED, label=f"largest {rank}, as many as optimal")[0],
+            over_time.plot([], [], color="0.75", label="others, optimally 0")[0],
+            over_time.plot([], [], "--", color=THEORY, label="closed-form optimum")[0],
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
     figure.suptitle("Singular values of the embeddings of a training batch")
     return figure
 
