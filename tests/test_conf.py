@@ -130,6 +130,18 @@ def test_command_line_has_the_last_word(override: str) -> None:
     assert str(choices[key] if key in choices else OmegaConf.select(config, key)) == value
 
 
+CHOSEN = {"optimizer": "sgd_step", "loss": "pca"}  # which belong to no method and no recipe
+
+
+@pytest.mark.parametrize(
+    "by", [f"{group}={name}" for group in ("dataset", "method") for name in NAMES[group]]
+)
+def test_what_is_chosen_by_hand_keeps_its_own_values(by: str) -> None:
+    config = composed("train", by, *(f"{group}={name}" for group, name in CHOSEN.items()))
+    for group, name in CHOSEN.items():
+        assert config[group] == OmegaConf.load(CONF_DIR / group / f"{name}.yaml")
+
+
 AUTHORS = {  # batch size, minterms in a batch, D, alpha, beta, momentum, step size, gamma, epochs
     "celeba": (510, 5, 25, 0.999, 0.01, 0.98, 100, 0.5, 1000),
     "faces": (510, 5, 25, 0.999, 0.01, 0.98, 100, 0.5, 1000),

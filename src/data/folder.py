@@ -1,11 +1,11 @@
 """Images of one's own, a class a folder, as torchvision's ImageFolder takes them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from src.data.folders import list_files
+from src.data.listed import check_distinct
 from src.data.own import Listed, OwnImages, literal_name
 from src.data.pictures import picture_endings
 
@@ -28,7 +28,8 @@ class ImageFolders(OwnImages):
             As in `OwnImages`.
 
     Raises:
-        ValueError: If there are not two classes, or a class without images.
+        ValueError: If there are not two classes, a class without images, an image twice (by links),
+            or folders of classes beside those of splits.
         MissingDataError: If the folder is not there.
     """
 
@@ -56,19 +57,25 @@ class ImageFolders(OwnImages):
             paths += found
             classes += [literal_name(folder.name)] * len(found)
             splits += [split] * len(found)
+        check_distinct(paths, paths)
         labels = torch.tensor([[name == literal for literal in self.literals] for name in classes])
         given = [split for split in splits if split is not None]
         notes = self.count_others(self.find(self.images), paths)
         return Listed(self.image_files(paths), labels, given or None, notes)
 
-    def _folders(self) -> Iterator[tuple[str | None, Path]]:
+    def _folders(self) -> list[tuple[str | None, Path]]:
         """The folders of classes, each with its split if that is given."""
-        for folder in _folders_in(self.find(self.images)):
-            split = SPLIT_FOLDERS.get(folder.name.lower())
-            if split is None:
-                yield None, folder
-            else:
-                yield from ((split, inner) for inner in _folders_in(folder))
+        inner = _folders_in(self.find(self.images))
+        splits = {folder: SPLIT_FOLDERS.get(folder.name.lower()) for folder in inner}
+        if not any(splits.values()):
+            return [(None, folder) for folder in inner]
+        beside = [folder.name for folder, split in splits.items() if split is None]
+        if beside:
+            raise ValueError(
+                f"{self.images} has folders beside those of splits: {', '.join(beside)}; move each "
+                "class into a split, or what is no class elsewhere"
+            )
+        return [(split, child) for folder, split in splits.items() for child in _folders_in(folder)]
 
 
 def _folders_in(folder: Path) -> list[Path]:

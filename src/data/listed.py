@@ -71,7 +71,7 @@ def locate(folder: Path, names: Sequence[str], mend: str) -> list[Path]:
 
     Raises:
         MissingDataError: If images are not there. The message has the first names.
-        ValueError: If a name fits several files, or two names fit one.
+        ValueError: If a name fits several files, or two names fit one, by links or not.
     """
     places = [folder / name for name in names]
     elsewhere = [position for position, path in enumerate(places) if not path.is_file()]
@@ -87,8 +87,25 @@ def locate(folder: Path, names: Sequence[str], mend: str) -> list[Path]:
         for position, path in zip(elsewhere, found, strict=True):
             assert path is not None
             places[position] = path
-    check_once((str(path), f"as {name}") for path, name in zip(places, names, strict=True))
+    check_distinct(places, names)
     return places
+
+
+def check_distinct(paths: Sequence[Path], names: Iterable[object]) -> None:
+    """Refuse a file that is there under two names, such as its own and that of a link to it.
+
+    Args:
+        paths: The files, (N,).
+        names: Their names for the message, (N,).
+
+    Raises:
+        ValueError: If there is one. The message has the first ones.
+        OSError: If a file is not there.
+    """
+    first: dict[tuple[int, int], Path] = {}
+    files = ((path, path.stat()) for path in paths)
+    found = (first.setdefault((status.st_dev, status.st_ino), path) for path, status in files)
+    check_once((str(path), f"as {name}") for path, name in zip(found, names, strict=True))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,16 @@ def test_names_that_fit_two_files_and_files_that_fit_two_names_are_refused(folde
         locate(folder, ["same.png"], "look")
     with pytest.raises(ValueError, match=r"a\.png \(as a\.png, and as a\.jpg\)"):
         locate(folder, ["a.png", "a.jpg"], "look")
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+@pytest.mark.parametrize("name", ["linked.png", "in/linked.png"])
+def test_a_file_and_a_link_to_it_are_one_image(
+    name: str, link: Callable[[Path, Path], None], folder: Path
+) -> None:
+    link(folder / name, folder / "a.png")
+    with pytest.raises(ValueError, match=rf"a\.png \(as a\.png, and as {name}\); keep each once"):
+        locate(folder, ["a.png", name, "in/b.JPG"], "look")
 
 
 def test_lists_must_name_the_same_once() -> None:

@@ -305,6 +305,8 @@ def test_folders_of_splits_are_taken(tmp_path: Path) -> None:
         (["cat", "and"], r"'and' cannot name a literal.*; rename it in .*animals"),
         (["a b", "a-b"], "a folder needs another name than 'a b'"),
         (["train/cat", "train/dog"], r"animals leaves no image to test \(train"),
+        (["train/cat", "test/cat", "dog"], "animals has folders beside those of splits: dog; move"),
+        (["ant", "zoo", "val/cat"], "animals has folders beside those of splits: ant, zoo; move"),
     ],
 )
 def test_folders_that_are_no_classes_are_refused(
@@ -316,3 +318,25 @@ def test_folders_that_are_no_classes_are_refused(
             put(tmp_path / "animals" / name, number)
     with pytest.raises(ValueError, match=message):
         load_folders(tmp_path / "animals")
+
+
+@pytest.mark.parametrize(
+    ("link", "target"),
+    [
+        ("test/cat/copy.png", "train/cat/0.png"),  # in two splits
+        ("train/cat/copy.png", "train/cat/0.png"),  # twice in one
+        ("train/dog/copy.png", "train/cat/0.png"),  # of two classes
+        ("test/cow", "train/cat"),
+        ("val", "train"),
+        ("test/cat/up", "train"),
+    ],
+)
+def test_folders_that_hold_a_file_twice_by_links_are_refused(
+    link: str, target: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "animals"
+    for number in range(8):
+        put(folder / ("train/cat", "train/dog", "test/cat", "test/dog")[number % 4], number)
+    (folder / link).symlink_to(folder / target)
+    with pytest.raises(ValueError, match=r"images are listed more than once: .*/0\.png"):
+        load_folders(folder)
