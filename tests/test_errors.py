@@ -492,6 +492,11 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         ["ckpt_path={ckpt}", "query=even", "gallery=${{oc.env:NOPE}}"],
         f"Environment variable 'NOPE' not found\"; {REFERENCE}",
     ),
+    "value of Hydra's of another type": (
+        "train",
+        ["hydra.job.num=word"],
+        "override hydra.job.num=word: Value 'word' of type 'str' could not be converted to Integer",
+    ),
     # Found by random overrides
     "options out of numbers": ("train", ["encoder=[1,2]"], "no config can be composed of these"),
     "flag of a number": ("train", ["optimizer._partial_=2"], "optimizer._partial_ must be true or"),

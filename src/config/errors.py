@@ -6,7 +6,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+)
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -61,6 +66,8 @@ def _describe(error: BaseException) -> str:
     )
     if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
         message += f", {_likely_place()}"
+    if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
+        message += f": {str(error.__cause__).splitlines()[0]}"
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}{HINT}"
