@@ -32,16 +32,23 @@ class Keys(TypedDict):
 
 def retrieve(config: DictConfig) -> None:
     """Rank images by propositions; print the best, draw them and write them down."""
-    texts = read_queries(config)
+    queries = read_queries(config)
     # Lightning takes seconds to import, which --help and many mistakes need not wait for.
-    from src.search.answers import check_same_images, load_models, split_place
+    from src.search.answers import check_same_images, load_models, read_query, split_place
     from src.search.results import draw, make_table, write_rows
 
     place = split_place(config.split) if config.gallery is None else str(config.gallery)
     models = load_models(config, [place])
+    for line, text in queries:
+        for model in models:
+            try:
+                read_query(text, model.module)
+            except ValueError as error:
+                raise ValueError(f"{line}{error}") from error
     names = [model.name for model in models]
     if len(set(names)) < len(names):
         names = [f"{model.name}, {model.path}" for model in models]
+    texts = [text for _, text in queries]
     answers = {
         name: model.search_all(texts, place, config.top_k)
         for name, model in zip(names, models, strict=True)
@@ -65,8 +72,8 @@ def retrieve(config: DictConfig) -> None:
     console.print(f"written to {output_dir}: retrieval.png, .csv, .json", soft_wrap=True)
 
 
-def read_queries(config: DictConfig) -> list[str]:
-    """Read the query, or those of a file, one a line.
+def read_queries(config: DictConfig) -> list[tuple[str, str]]:
+    """Read the query, or those of a file, one a line, each with what an error says before it.
 
     Raises:
         ValueError: If there is none, or both are given, or the file is no text in UTF-8.
@@ -75,8 +82,9 @@ def read_queries(config: DictConfig) -> list[str]:
     if (config.query is None) == (config.queries is None):
         raise ValueError('give either query="..." or queries=FILE with one query a line')
     if config.queries is None:
-        return [str(config.query)]
-    return [text for _, text in read_lines(Path(config.queries))]
+        return [("", str(config.query))]
+    path = Path(config.queries)
+    return [(f"{path}, line {line}: ", text) for line, text in read_lines(path)]
 
 
 main = command("retrieve", Keys)(retrieve)

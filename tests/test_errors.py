@@ -19,6 +19,12 @@ from src.train import main
 
 ROOT = Path(__file__).parent.parent
 
+REFERENCE = (
+    "${...} stands for another value of the config: rename a file or folder that has it in its name"
+)
+NO_KEY = f"Interpolation key 'b' not found; {REFERENCE}"
+TABLE = ["dataset=table", "dataset.images=pictures"]
+
 # Command, arguments, and what the message must hold. {ckpt} is a good checkpoint, {clip} a good
 # model, {mute} one without a tokenizer and {bert} one of another kind.
 BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
@@ -235,6 +241,16 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         ["ckpt_path={ckpt}", "queries=empty.ckpt"],
         "empty.ckpt is empty",
     ),
+    "query of a file": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=queries.txt"],
+        "queries.txt, line 3: syntax error in '1' at position 0: '1' is not part of the syntax",
+    ),
+    "query of a file that nothing answers": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=never.txt"],
+        "never.txt, line 2: no minterm that the model knows satisfies 'FALSE'",
+    ),
     "queries from nowhere": ("retrieve", ["ckpt_path={ckpt}", "queries=no.txt"], "no.txt"),
     "gallery nowhere": (
         "retrieve",
@@ -445,6 +461,42 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         ["ckpt_path={ckpt}", "query=even", "strict=perhaps"],
         "strict must be true or false, not 'perhaps'",
     ),
+    # Names of files as references to other keys
+    "folder of a run": ("train", ["hydra.run.dir=${{b}}/run"], f"hydra.run.dir: {NO_KEY}"),
+    "folder of a sweep": ("train", ["-m", "hydra.sweep.dir=${{b}}"], f"hydra.sweep.dir: {NO_KEY}"),
+    "folder of all data": ("prepare", ["data_dir=a${{b}}"], f"data_dir: {NO_KEY}"),
+    "folder of images": ("prepare", [*TABLE, "dataset.labels=${{b}}"], f"labels: {NO_KEY}"),
+    "folder of a model": ("train", ["encoder=clip", "encoder.model=${{b}}"], f"model: {NO_KEY}"),
+    "gallery": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=${{b}}"],
+        f"gallery: {NO_KEY}",
+    ),
+    "gallery of a page": (
+        "explore",
+        ["ckpt_path={ckpt}", "galleries=[a${{b}}]"],
+        f"galleries[0]: {NO_KEY}",
+    ),
+    "gallery of half a reference": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=a${{b"],
+        f"; {REFERENCE}",
+    ),
+    "gallery of a function": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=${{b:c}}"],
+        f"gallery: Unsupported interpolation type b; {REFERENCE}",
+    ),
+    "gallery of a variable": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "gallery=${{oc.env:NOPE}}"],
+        f"Environment variable 'NOPE' not found\"; {REFERENCE}",
+    ),
+    "value of Hydra's of another type": (
+        "train",
+        ["hydra.job.num=word"],
+        "override hydra.job.num=word: Value 'word' of type 'str' could not be converted to Integer",
+    ),
     # Found by random overrides
     "options out of numbers": ("train", ["encoder=[1,2]"], "no config can be composed of these"),
     "flag of a number": ("train", ["optimizer._partial_=2"], "optimizer._partial_ must be true or"),
@@ -501,7 +553,6 @@ BAD_TABLES: dict[str, tuple[str | bytes, str]] = {
     "utf16": ("file,hat\n0.png,1\n".encode("utf-16"), ", line 1: no text in UTF-8"),
     "page": ("<html>moved</html>", "holds a web page"),
 }
-TABLE = ["dataset=table", "dataset.images=pictures"]
 BAD_INPUTS |= {
     f"table: {name}": ("train", [*TABLE, f"dataset.labels=tables/{name}.csv"], expected)
     for name, (_, expected) in BAD_TABLES.items()
@@ -554,6 +605,8 @@ def make_bad_places() -> None:
         data = content if isinstance(content, bytes) else content.encode()
         Path(f"tables/{table}.csv").write_bytes(data)
     Path("utf16.txt").write_text("even", encoding="utf-16")
+    Path("queries.txt").write_text("even\n\n1\n")
+    Path("never.txt").write_text("even\nFALSE\n")
     for name, blocked in (("nocheckpoints", "checkpoints"), ("noreport", "report")):
         Path(name).mkdir()
         (Path(name) / blocked).write_text("in the way")

@@ -6,10 +6,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+)
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    GrammarParseError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
@@ -48,7 +55,10 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, MissingMandatoryValue):
         key = error.full_key
         return f"{key} is missing: add {key}=... to the command (--help explains it)"
-    unknown_key = _find_unknown_key(error)
+    reference = _find_cause(error, InterpolationResolutionError, GrammarParseError)
+    if reference is not None:
+        return _describe_reference(reference, error)
+    unknown_key = _find_cause(error, ConfigKeyError, ConfigAttributeError)
     if unknown_key is not None:
         return _describe_unknown_key(unknown_key)
     message = " ".join(
@@ -56,6 +66,8 @@ def _describe(error: BaseException) -> str:
     )
     if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
         message += f", {_likely_place()}"
+    if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
+        message += f": {str(error.__cause__).splitlines()[0]}"
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}{HINT}"
@@ -80,14 +92,26 @@ def _describe_instantiation(error: InstantiationException) -> str:
     return (f"{group[1]}: " if group else "") + _describe(cause).split(HINT)[0]
 
 
-def _find_unknown_key(error: BaseException) -> ConfigKeyError | ConfigAttributeError | None:
+def _find_cause(
+    error: BaseException, *kinds: type[OmegaConfBaseException]
+) -> OmegaConfBaseException | None:
+    """The error, or the first of its causes, that is of some kinds."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ConfigKeyError | ConfigAttributeError):
+    while cause is not None and not isinstance(cause, kinds):
         cause = cause.__cause__
     return cause
 
 
-def _describe_unknown_key(error: ConfigKeyError | ConfigAttributeError) -> str:
+def _describe_reference(cause: OmegaConfBaseException, error: BaseException) -> str:
+    """Say which `${...}` has no value: often it is meant as a part of the name of a file."""
+    place = cause.full_key or ("" if cause is error else str(error))
+    return (
+        f"{place}{': ' if place else ''}{str(cause).splitlines()[0]}; ${{...}} stands for another "
+        "value of the config: rename a file or folder that has it in its name"
+    )
+
+
+def _describe_unknown_key(error: OmegaConfBaseException) -> str:
     key = str(error.full_key)
     prefix, _, name = key.rpartition(".")
     known = [str(other) for other in error.parent_node or ()]

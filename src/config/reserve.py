@@ -12,6 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from src.config.errors import USER_ERRORS, describe_error
+from src.config.occupied import occupy
 from src.config.overrides import quote
 
 # What torchrun and srun tell each of several processes.
@@ -21,22 +23,39 @@ NUMBERS_OF_PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 class NewFolder(Callback):
     """Hydra calls this before a run or a sweep. A folder that is named by a time is this command's
     alone, under the next free name: others may start within the same second. A folder that is
-    named otherwise is taken as it is.
+    named otherwise is taken as it is, that of a run occupied before Hydra writes into it.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        settle(config, "run")
+        with _said():
+            settle(config, "run")
+            occupy(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        settle(config, "sweep")
+        with _said():
+            settle(config, "sweep")
         # Jobs compose their configs anew, of these overrides.
         with read_write(config.hydra.overrides):
             config.hydra.overrides.hydra.append(quote("hydra.sweep.dir", config.hydra.sweep.dir))
 
 
+@contextmanager
+def _said() -> Iterator[None]:
+    """End the command at an error within, of which Hydra would only warn."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        sys.exit(f"error: {describe_error(error)}")
+
+
 def settle(config: DictConfig, kind: str) -> None:
     """Replace the interpolations in `hydra.run.dir`, or `hydra.sweep.dir`, by their values, and
     reserve what is named by a time.
+
+    Raises:
+        OmegaConfBaseException: If they have none.
+        ValueError: If this is one of several processes that must agree on a folder.
+        OSError: If no folder can be made there.
     """
     section = config.hydra[kind]
     by_time = "${now:" in OmegaConf.to_yaml(section, resolve=False)
@@ -78,10 +97,9 @@ def reserve(folder: Path) -> Path:
 
 
 def _check_alone(kind: str) -> None:
-    """End the command if it is one of several that must agree on a folder."""
     for name in NUMBERS_OF_PROCESSES:
         if int(os.environ.get(name, "1")) > 1:
-            sys.exit(  # Hydra would only warn of an exception
-                f"error: {os.environ[name]} processes were started ({name}), and each would name "
-                f"a folder by its own time: give them one with hydra.{kind}.dir=FOLDER"
+            raise ValueError(
+                f"{os.environ[name]} processes were started ({name}), and each would name a folder "
+                f"by its own time: give them one with hydra.{kind}.dir=FOLDER"
             )
