@@ -14,10 +14,10 @@
 # it against binary cross-entropy, and end with what fails, and why. The mathematics is in
 # [theory](theory.ipynb); one paragraph of it suffices here:
 #
-# > Each *minterm*, a full assignment of the labels, has a unit direction $u_m$. A proposition $q$
-# is > the subspace of the minterms $M(q)$ that satisfy it, and an image with the embedding $x$
-# answers > with the squared length of its projection, $\sum_{m \in M(q)} (u_m \cdot x)^2$. *Not* is
-# the > orthogonal complement.
+# Each *minterm*, a full assignment of the labels, has a unit direction $u_m$. A proposition $q$ is
+# the subspace of the minterms $M(q)$ that satisfy it, and an image with the embedding $x$ answers
+# with the squared length of its projection, $\sum_{m \in M(q)} (u_m \cdot x)^2$. *Not* is the
+# orthogonal complement.
 #
 # Two trainings of 15 epochs take some seconds each on an idle core. That is a quarter of the
 # default, with one seed: enough to try things, too little to compare methods by. For that there are
@@ -245,10 +245,10 @@ plt.show()
 # ## Can the probabilities be trusted?
 #
 # Of all statements that were given 0.8, eight in ten should be true. Here are all 242 conjunctions
-# and 120 harder propositions about 360 images, in 15 bins, for both models. **Look at** the grey
-# bars first: nearly every statement is at 0 or 1. A bin between them holds statements about the
-# same few images, so that curves jump there. What counts is the *error* in the legend, the mean
-# distance from the diagonal over all statements. Calibration is fitted on other images, the
+# and 120 harder propositions about 360 images, in 15 bins, for both models. **Look at** the bars
+# first, how many statements each bin holds: nearly all are at 0 or 1. A bin between them holds
+# statements about the same few images, so that curves jump there. What counts is the *error*, the
+# mean distance from the diagonal over all statements. Calibration is fitted on other images, the
 # validation split, by a temperature and a bias of each literal for both.
 
 # %%
@@ -264,14 +264,7 @@ evaluations = {
     )
     for name, module in models.items()
 }
-panels = {
-    name: {
-        label: evaluations[name].reliability["propositions"][kind]
-        for label, kind in (("as defined", "probability"), ("calibrated", "calibrated"))
-    }
-    for name in models
-}
-reliability_figure(panels)
+reliability_figure({name: evaluations[name].reliability["propositions"] for name in models})
 
 # %% [markdown]
 # ## Beside binary cross-entropy

@@ -24,6 +24,7 @@
 
 # %%
 import json
+import os
 import subprocess
 import sys
 from io import BytesIO
@@ -86,7 +87,10 @@ Markdown("\n".join(["To make what is missing:\n", *lines] if missing else ["Noth
 
 # %%
 command = [sys.executable, "-m", "src.reproduce", "table=label_coding", "scale=cpu", "--dry-run"]
-listing = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+plain = os.environ | {"FORCE_COLOR": ""}  # which Jupyter sets: colours are codes here
+listing = subprocess.run(
+    command, cwd=PROJECT, env=plain, capture_output=True, text=True, check=True
+).stdout
 Markdown(f"```\n{listing}```")
 
 # %% [markdown]

@@ -164,7 +164,7 @@ def test_typed_negation_ranks_images_that_satisfy_it(visit: Visit) -> None:
             assert ("✗" in card.text) != truth[position]
         scores = [float(card.text.split()[3]) for card in visit.cards(model)]
         assert scores == sorted(scores, reverse=True)
-    assert f"in all {sum(truth)} of 360 images do" in visit.all("#ranking-0")[0].text
+    assert f"in all, {sum(truth)} of 360 images are" in visit.all("#ranking-0")[0].text
 
 
 def test_clicks_build_a_proposition(visit: Visit) -> None:
@@ -178,7 +178,7 @@ def test_clicks_build_a_proposition(visit: Visit) -> None:
     visit.until_answered(lambda: visit.click("Search"))
     truth = answers("(even | prime) & ~has_loop")
     assert all(truth[position] for position in visit.positions(0)[:5])
-    assert f"in all {sum(truth)} of 360 images do" in visit.all("#ranking-0")[0].text
+    assert f"in all, {sum(truth)} of 360 images are" in visit.all("#ranking-0")[0].text
 
 
 def test_mistakes_are_explained_and_the_page_goes_on(visit: Visit) -> None:
@@ -378,9 +378,9 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
     )
     models = load_models(config, ["test split"])
     _, first, second, detail, _ = search(models, "test split", "even", k=3)
-    assert "3 of 3 answer" in first
+    assert "3 of the best 3 are right" in first
     assert "holds other images" in second
-    assert detail.count("p(literal | x)") == 1
+    assert detail.count("likeliest minterms") == 1
     assert models[0].images("test split") is models[0].images("test split")
 
 

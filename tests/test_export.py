@@ -113,7 +113,10 @@ def test_onnx_and_what_was_fitted_answer_without_this_project(trained_run: Run) 
     np.testing.assert_allclose([row["score"] for row in answer.rows], scores, rtol=0, atol=1e-5)
     apart = np.abs(np.diff(scores)).min() > 1e-5
     assert not apart or answer.positions.tolist() == ranked.tolist()
-    p = energies[:, holds("subspaces")].sum(axis=1) / energies.sum(axis=1)
+    minterms = fitted["subspaces.minterms"].astype(float)
+    p = energies ** (1 / fitted["subspaces.temperature"])
+    p *= np.exp(minterms @ fitted["subspaces.literal_biases"])
+    p = p[:, holds("subspaces")].sum(axis=1) / p.sum(axis=1)
     expected: np.ndarray = model.probabilities("even & ~prime", IMAGES).numpy()
     np.testing.assert_allclose(p, expected, rtol=0, atol=1e-4)
 

@@ -44,6 +44,13 @@ def test_a_folder_is_searched_and_given_probabilities(trained_run: Run, folder: 
     labels = Digits(split_seed=0).splits["test"].labels[:12]
     holds = Proposition("even & ~prime", Digits.literals).holds(labels)
     assert of_pixels[holds].min() > of_pixels[~holds].max()
+    explained = model.explain("even & ~prime", f"{folder}/", best[0])
+    of_minterms = sum(minterm.value for minterm in explained.minterms if minterm.answers)
+    assert of_minterms == pytest.approx(float(of_folder[best[0]]), abs=1e-6)  # all are shown
+    values = {literal.name: literal.value for literal in explained.literals}
+    for name, value in values.items():
+        assert value == pytest.approx(float(model.probabilities(name, f"{folder}/")[best[0]]))
+        assert value == pytest.approx(answer.rows[0][f"p({name})"])
 
 
 @pytest.mark.parametrize("images", [IMAGES[:, :, 1:], IMAGES[0], IMAGES.float()])

@@ -58,6 +58,18 @@ def test_outputs_come_from_one_run_without_errors_or_warnings(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_outputs_hold_no_codes_of_a_terminal(name: str) -> None:
+    assert "\\u001b" not in (FOLDER / f"{name}.ipynb").read_text()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_sentence_is_broken_into_quotations(name: str) -> None:
+    texts = [cell.source for cell in read(name).cells if cell.cell_type == "markdown"]
+    plain = re.sub(r"\$[^$]*\$|`[^`]*`", "", "\n".join(texts))  # without formulas and code
+    assert not re.findall(r"^>.*|\w > \w.*", plain, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_pictures_are_there_and_small(name: str) -> None:
     pictures = pictures_of(name)
     assert pictures

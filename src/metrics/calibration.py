@@ -15,7 +15,7 @@ class Reliability(NamedTuple):
 
     confidence: Tensor  # (15,), mean probability of each bin
     frequency: Tensor  # (15,), share of the bin that is true
-    share: Tensor  # (15,), share of all entries that each bin holds
+    count: Tensor  # (15,), float64, entries of the bin
 
     def expected_error(self) -> float:
         """Expected calibration error [0], between 0, calibrated, and 1.
@@ -26,7 +26,8 @@ class Reliability(NamedTuple):
             [0] Guo, Pleiss, Sun, Weinberger, *On Calibration of Modern Neural Networks*, ICML 2017,
             https://arxiv.org/abs/1706.04599
         """
-        return float((self.share * (self.confidence - self.frequency).abs()).nansum())
+        gaps = (self.confidence - self.frequency).abs()
+        return float((self.count * gaps).nansum() / self.count.sum())
 
 
 def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
@@ -46,5 +47,5 @@ def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
     return Reliability(
         confidence=torch.bincount(bins, values, BINS) / counts,
         frequency=torch.bincount(bins, true, BINS) / counts,
-        share=counts / len(values),
+        count=counts,
     )

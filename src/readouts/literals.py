@@ -47,7 +47,7 @@ class LiteralReadout(Readout):
         return self._logits(embeddings, calibrated) > 0
 
     def top_minterms(self, embedding: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        (logits,) = self.literal_logits(embedding.unsqueeze(0))
+        (logits,) = self._logits(embedding.unsqueeze(0), calibrated=True)
         # The k best differ from the best in some of the k - 1 least certain literals at most.
         doubtful = logits.abs().argsort()[: k - 1]
         flips = all_minterms(len(doubtful)).to(logits.device)

@@ -78,7 +78,7 @@ class MintermReadout(Readout):
         return self.minterms[self.minterm_probabilities(embeddings, calibrated).argmax(dim=1)]
 
     def top_minterms(self, embedding: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        (probabilities,) = self.minterm_probabilities(embedding.unsqueeze(0))
+        (probabilities,) = self.minterm_probabilities(embedding.unsqueeze(0), calibrated=True)
         values, index = probabilities.topk(min(k, len(probabilities)))
         return values, self.minterms[index]
 

@@ -124,10 +124,11 @@ class Readout(nn.Module):
         raise NotImplementedError
 
     def top_minterms(self, embedding: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """The k most probable minterms of an embedding (D,), or all if they are fewer.
+        """The k minterms of an embedding (D,) that are most probable after `calibrate`, or all if
+        they are fewer.
 
         Returns:
-            Their probabilities, (k,), descending, and the minterms, (k, C), bool.
+            Their calibrated probabilities, (k,), descending, and the minterms, (k, C), bool.
         """
         raise NotImplementedError
 

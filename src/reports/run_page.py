@@ -19,7 +19,7 @@ PICTURES = {
     "retrieval": (
         "Retrieved images",
         "The best test images for each proposition with their ranks, and after them the first one "
-        "further down that does not answer. Images that do not answer are crossed out.",
+        "further down that does not answer. Images that do not answer are crossed in red.",
     ),
     "spectrum": (
         "Spectrum",
@@ -30,13 +30,15 @@ PICTURES = {
     "coherence": (
         "Minterms",
         "Squared cosines between the directions of minterms: 0 off the diagonal where every "
-        "minterm has a direction of its own.",
+        "minterm has a direction of its own. A minterm is named by its true literals; those that "
+        "are not named are false. Columns have the numbers of rows.",
     ),
     "reliability": (
         "Calibration",
         "How often what is given a probability is true, for literals and for all queries: on the "
-        "diagonal where probabilities are right. The error is the mean distance from it, and the "
-        "grey bars are the share of each bin.",
+        "diagonal where probabilities are right. The error is the mean distance from it, each bin "
+        "weighted by what it holds. Below, how many literals or queries of images are in each bin; "
+        "points of few say little.",
     ),
 }
 

@@ -4,22 +4,33 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import wandb
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from src.metrics.names import (
     BATCH,
     BESIDE,
+    CALIBRATED,
     CALIBRATION,
+    KNN_ACCURACY,
+    LINEAR_ACCURACY,
     LITERAL_AUPRC,
     MAP,
     MINTERM_ACCURACY,
+    NEGATED,
+    POSITIVE,
     PRECISION,
+    PROPOSITIONS,
+    RELATIVE_GAP,
     RETRIEVAL,
+    SEMANTIC_COHERENCE,
     SPECTRAL,
+    calibration_name,
+    retrieval_name,
 )
 from src.reports.console import make_console
 from src.runs.naming import read_flag
@@ -33,7 +44,20 @@ BEST = {
     ),
     "min": re.compile(rf"(train|val)/(\w+/)?(loss|\w+_gap)$|val/{CALIBRATION}/"),
 }
-
+RANKINGS = (retrieval_name(MAP, POSITIVE), retrieval_name(MAP, NEGATED))
+# What to look at first. It is logged a second time below `main/`: W&B makes a section of panels of
+# each prefix, and this one comes before those of the stages.
+MAIN = {
+    name: f"main/{name.replace('/', '_')}"
+    for name in (
+        "train/loss",
+        *(f"val/{name}" for name in (MINTERM_ACCURACY, LITERAL_AUPRC, *RANKINGS)),
+        f"val/{calibration_name(CALIBRATED, PROPOSITIONS)}",
+        *(f"val/{name}" for name in (SEMANTIC_COHERENCE, RELATIVE_GAP)),
+        *(f"test/{name}" for name in (MINTERM_ACCURACY, LITERAL_AUPRC, *RANKINGS)),
+        *(f"test/{name}" for name in (LINEAR_ACCURACY, KNN_ACCURACY)),
+    )
+}
 
 # Variables of the environment that conf/ has keys for; W&B reads all others by itself.
 KEYS = {
@@ -56,6 +80,9 @@ class DefinedMetrics(WandbLogger):
     """Draws metrics of validations over epochs and those of steps over steps, and sums up with the
     best and the last value those that have a best one, `NAME.max` or `NAME.min` and `NAME.last`.
 
+    The metrics to look at first are logged below `main/` as well, and `epoch` has no panel, so that
+    a new workspace begins with them.
+
     Every metric is defined by its full name: where patterns overlap, as any does with the one that
     Lightning defines for all metrics, W&B takes one of them at random.
 
@@ -67,6 +94,8 @@ class DefinedMetrics(WandbLogger):
         save_dir: The folder below which W&B keeps the run.
         offline: Whether the run is kept here, for `wandb sync`, and not sent; None for what
             WANDB_DISABLED and WANDB_MODE say, else true.
+        log_model: `best` to keep the best checkpoint as an artifact when training has ended; None
+            for none.
         more: Further arguments of Lightning's logger and of `wandb.init`.
 
     Raises:
@@ -87,6 +116,7 @@ class DefinedMetrics(WandbLogger):
         id: str | None,
         resume: str,
         offline: bool | None,
+        log_model: Literal["best"] | None,
         settings: wandb.Settings,
         **more: Any,
     ) -> None:
@@ -107,7 +137,9 @@ class DefinedMetrics(WandbLogger):
         if mode in ("online", "shared"):
             require_key("logger.offline=true keeps the run here")
         # As Lightning's own argument, `offline` would set WANDB_MODE for all that comes later.
-        super().__init__(**values, mode=mode, settings=settings, **more)
+        super().__init__(
+            **values, mode=mode, log_model=log_model is not None, settings=settings, **more
+        )
         self._defined: set[str] = set()
 
     @property
@@ -128,13 +160,21 @@ class DefinedMetrics(WandbLogger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         for name in sorted(metrics.keys() - self._defined):
             best = next((kind for kind, pattern in BEST.items() if pattern.match(name)), None)
-            self.experiment.define_metric(
-                name,
-                step_metric="epoch" if EVERY_EPOCH.match(name) else "trainer/global_step",
-                summary=f"{best},last" if best else None,
-            )
+            for shown in (name, *([MAIN[name]] if name in MAIN else [])):
+                self.experiment.define_metric(
+                    shown,
+                    step_metric="epoch" if EVERY_EPOCH.match(name) else "trainer/global_step",
+                    hidden=name == "epoch",
+                    summary=f"{best},last" if best else None,
+                )
             self._defined.add(name)
-        super().log_metrics(metrics, step)
+        main = {MAIN[name]: value for name, value in metrics.items() if name in MAIN}
+        super().log_metrics(main | dict(metrics), step)
+
+    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+        """Note where the best checkpoint is, for an artifact; others are none."""
+        if checkpoint_callback.monitor is not None:
+            super().after_save_checkpoint(checkpoint_callback)
 
 
 def require_key(otherwise: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from src.config.command import check_device
 from src.data.gallery import Gallery
 from src.data.stored import file_hash
+from src.metrics.names import CALIBRATED
 from src.metrics.retrieval import best_matches
 from src.modules.image_data import EVAL_BATCH_SIZE, ImageDataModule
 from src.modules.subspace import SubspaceModule
@@ -39,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class Probability(NamedTuple):
-    """The probability of a literal or a minterm."""
+    """The calibrated probability of a literal or a minterm."""
 
     name: str
     value: float
@@ -47,7 +48,7 @@ class Probability(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """The probabilities of an image."""
+    """The calibrated probabilities of an image."""
 
     literals: list[Probability]  # (C,)
     minterms: list[Probability]  # the largest, descending
@@ -59,6 +60,9 @@ class Model:
     A place to search is a folder, with all folders below it, or a split of the data set that the
     model was trained on: `test split`, `val split` or `train split`. It is embedded when it is
     first asked for. Threads may ask at the same time.
+
+    All its probabilities are calibrated on the validation split; the score that it ranks by is that
+    of its training.
 
     Args:
         path: The file that the model was loaded from.
@@ -180,7 +184,7 @@ class Model:
 
     @torch.inference_mode()
     def probabilities(self, query: str, images: str | Tensor) -> Tensor:
-        """The probability that each image answers a proposition, (N,), float64.
+        """The calibrated probability that each image answers a proposition, (N,), float64.
 
         Args:
             query: The proposition.
@@ -191,11 +195,11 @@ class Model:
             OSError: If files are missing.
         """
         asked = [Proposition(query, self.literals)]
-        return self.module.readout.score(self.embed(images), asked, "probability")[:, 0]
+        return self.module.readout.score(self.embed(images), asked, CALIBRATED)[:, 0]
 
     @torch.inference_mode()
     def explain(self, text: str, place: str, position: int) -> Explanation:
-        """Give the probabilities of the literals and minterms of an image.
+        """Give the calibrated probabilities of the literals and minterms of an image.
 
         Args:
             text: The proposition that minterms satisfy or not.
@@ -204,7 +208,7 @@ class Model:
         """
         embedding = self.images(place).embeddings[position : position + 1]
         readout, literals = self.module.readout, self.literals
-        (of_literals,) = readout.literal_probabilities(embedding)
+        (of_literals,) = readout.literal_probabilities(embedding, calibrated=True)
         of_minterms, minterms = readout.top_minterms(embedding[0], SHOWN_MINTERMS)
         holds = Proposition(text, literals).holds(minterms)
         return Explanation(
@@ -230,8 +234,8 @@ class Model:
         """A row for each of the best images (k,) with their scores (k,)."""
         embeddings = images.embeddings[best]
         readout = self.module.readout
-        probabilities = readout.score(embeddings, [query], "probability")[:, 0]
-        literals = readout.literal_probabilities(embeddings)
+        probabilities = readout.score(embeddings, [query], CALIBRATED)[:, 0]
+        literals = readout.literal_probabilities(embeddings, calibrated=True)
         rows = []
         for place, position in enumerate(best.tolist()):
             row = {

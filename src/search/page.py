@@ -85,7 +85,7 @@ def show_ranking(asked: Asked, model: Model, answer: Answer | None, fault: str) 
     if images.labels is not None:
         right = sum(row["answers"] for row in rows)
         answers = int(answer.query.holds(images.labels).sum())
-        result = f"{right} of {len(rows)} answer; in all {answers:,} of {result} do"
+        result = f"{right} of the best {len(rows)} are right; in all, {answers:,} of {result} are"
     return render(
         "ranking",
         model=model,
@@ -106,7 +106,8 @@ def explain(models: Sequence[Model], asked: Asked, position: int) -> str:
         return render("problem", fault=f"{asked.place} has no image {position}")
     caption = [images.names[position] if images.names else f"{asked.place}, image {position}"]
     if images.labels is not None:
-        caption.append(minterm_name(images.labels[position], models[0].literals))
+        true = minterm_name(images.labels[position], models[0].literals)
+        caption.append(f"true: {true}")
     (image,) = images.pixels(torch.tensor([position]))
 
     def tell(model: Model) -> Explanation:
@@ -154,7 +155,7 @@ def make_page(models: Sequence[Model], places: Sequence[str], k: int) -> gr.Bloc
         title="Ask for images in logic", analytics_enabled=False, fill_width=True
     ) as blocks:
         gr.Markdown("# Ask for images in logic")
-        with gr.Row(equal_height=True):
+        with gr.Row(equal_height=True, elem_id="ask"):
             place = gr.Dropdown(places, value=places[0], label="search in", scale=1)
             text = gr.Textbox(models[0].example, label="proposition", scale=4, elem_id="query")
             button = gr.Button(
@@ -168,7 +169,7 @@ def make_page(models: Sequence[Model], places: Sequence[str], k: int) -> gr.Bloc
             token_button("⌫", DROP_LAST, text, "operator")
             token_button("clear", "() => ''", text, "operator")
         message = gr.HTML(elem_id="message")
-        with gr.Row():
+        with gr.Row(elem_id="rankings"):
             rankings = [
                 gr.HTML(js_on_load=CLICK, elem_id=f"ranking-{number}")
                 for number in range(len(models))

@@ -16,6 +16,7 @@ from src.metrics.names import (
     retrieval_name,
 )
 from src.reports.figures.settings import curves_figure, grid_figure, lines_figure
+from src.reports.words import in_words
 from src.tables.aggregate import Results, Setting, measurements
 
 DRAWN = (
@@ -63,7 +64,7 @@ def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
             }
             for key, heading in measures.items()
         }
-        return curves_figure(name, values[name], panels)
+        return curves_figure(in_words(name), values[name], panels)
     filled = len(cells) / prod(len(values[key]) for key in numbers) if numbers else 0
     if len(numbers) == 2 and len(set(rest)) == 1 and filled > MOSTLY:
         down, across = numbers
@@ -76,7 +77,8 @@ def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
             ]
             for key, heading in measures.items()
         }
-        return grid_figure((down, across), (values[down], values[across]), grids)
+        named = in_words(down), in_words(across)
+        return grid_figure(named, (values[down], values[across]), grids)
     return None
 
 
@@ -94,9 +96,9 @@ def parallel_figure(settings: Mapping[Setting, Results]) -> Figure | None:
     others = any(len(choice) > len(numbers) for choice in chosen)
     if len(numbers) < 2 or others or COLORING not in measures:
         return None
-    axes = {key: [float(choice[key]) for choice in chosen] for key in numbers}
+    axes = {in_words(key): [float(choice[key]) for choice in chosen] for key in numbers}
+    logarithmic = [name for name, values in axes.items() if min(values) > 0]
     axes |= {MEASURES[key]: _statistics(list(settings.values()), key)[0] for key in measures}
-    logarithmic = [key for key in numbers if min(axes[key]) > 0]
     return lines_figure(axes, logarithmic, colored_by=MEASURES[COLORING])
 
 

@@ -18,16 +18,19 @@ def random_logits(number: int, literals: int = 3) -> Tensor:
 
 
 @pytest.mark.parametrize("k", [1, 3, 8, 20])
-def test_top_minterms_are_those_of_the_table_of_all(k: int) -> None:
+def test_top_minterms_are_those_of_the_calibrated_table_of_all(k: int) -> None:
     rows = torch.tensor(list(product((False, True), repeat=5)))
+    readout = SigmoidReadout(tuple("abcde"))
+    readout.temperature.fill_(2)
+    readout.literal_biases.copy_(torch.tensor([1.0, -1.0, 0.5, 0.0, 0.0]))
     for logits in random_logits(20, 5):
-        p = torch.where(rows, logits.sigmoid(), (-logits).sigmoid()).prod(dim=1)
+        calibrated = logits / 2 + readout.literal_biases
+        p = torch.where(rows, calibrated.sigmoid(), (-calibrated).sigmoid()).prod(dim=1)
         expected = p.sort(descending=True)
-        readout = SigmoidReadout(tuple("abcde"))
         values, minterms = readout.top_minterms(logits, k)
         torch.testing.assert_close(values, expected.values[:k])
         assert torch.equal(minterms, rows[expected.indices[:k]])
-        assert torch.equal(minterms[0], readout.predict(logits[None])[0])
+        assert torch.equal(minterms[0], readout.predict(logits[None], calibrated=True)[0])
 
 
 def test_top_minterms_are_all_of_few() -> None:

@@ -1,8 +1,9 @@
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
@@ -15,25 +16,39 @@ from src.reports.tables import Estimate, Row
 from src.subspaces.minterms import minterm_name
 
 
-def wrong_pixels(path: Path) -> int:
-    """Pixels in the colour that marks wrongly retrieved images."""
-    pixels = np.asarray(Image.open(path).convert("RGB"), dtype=float) / 255
-    return int((np.abs(pixels - to_rgb(WRONG)).max(axis=2) < 0.02).sum())
+def marked(figure: Figure) -> np.ndarray:
+    """Where the picture of a figure has the colour that marks wrongly retrieved images."""
+    file = BytesIO()
+    figure.savefig(file)
+    pixels = np.asarray(Image.open(file).convert("RGB"), dtype=float) / 255
+    return np.abs(pixels - to_rgb(WRONG)).max(axis=2) < 0.02
 
 
 def heights(line: Line2D) -> list[float]:
     return np.asarray(line.get_ydata(), dtype=float).tolist()
 
 
-def test_wrongly_retrieved_images_are_marked_and_others_are_not(tmp_path: Path) -> None:
+def test_wrongly_retrieved_images_are_marked_and_others_are_not() -> None:
     images = [torch.full((3, 1, 8, 8), 128, dtype=torch.uint8)]
-    marked = []
-    for hits in ([True, True, True], [True, False, True], [False, False, True]):
-        path = tmp_path / "grid.png"
-        retrieval_figure(["a & ~b"], ["caption"], images, [[1, 2, 3]], [hits]).savefig(path)
-        marked.append(wrong_pixels(path))
-    assert marked[0] == 0
-    assert 1.9 < marked[2] / marked[1] < 2.1
+    none, one, two = (
+        marked(retrieval_figure(["a & ~b"], ["caption"], images, [[1, 2, 3]], [hits])).sum()
+        for hits in ([True, True, True], [True, False, True], [False, False, True])
+    )
+    assert none == 0
+    assert 1.9 < two / one < 2.1
+
+
+def test_marks_are_seen_on_images_of_their_colour() -> None:
+    color = torch.tensor(to_rgb(WRONG)).mul(255).round().byte()
+    images = [color.view(1, 3, 1, 1).expand(1, 3, 8, 8)]
+    shares = []
+    for hit in (True, False):
+        same = marked(retrieval_figure(["a"], [""], images, [[1]], [[hit]]))
+        rows, columns = (np.flatnonzero(same.any(axis=axis)) for axis in (1, 0))
+        inside = same[rows[0] + 9 : rows[-1] - 9, columns[0] + 9 : columns[-1] - 9]
+        shares.append(1 - inside.mean())
+    assert shares[0] == 0
+    assert shares[1] > 0.05  # the edges of the cross
 
 
 def test_retrieval_grid_takes_rows_of_any_length_and_colour_images() -> None:
@@ -62,7 +77,8 @@ def test_coherence_shows_squared_cosines_under_the_names_of_minterms() -> None:
     axes = coherence_figure(directions, minterms, ["a", "b"]).axes[0]
     shown = torch.as_tensor(np.asarray(axes.images[0].get_array(), dtype=float))
     torch.testing.assert_close(shown, torch.tensor([[1, 0.36], [0.36, 1]]).double())
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["none", "a & b"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["none   1", "a & b   2"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
 
 
 def test_minterm_is_named_by_what_is_true() -> None:
@@ -84,11 +100,18 @@ def test_scores_are_written_where_there_are_some() -> None:
     assert labels == ["ours    sum", "projector", "theirs    probability"]
 
 
-def test_reliability_shows_frequencies_and_leaves_empty_bins_out() -> None:
+def test_reliability_shows_frequencies_and_how_many_there_are() -> None:
     probabilities = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.95, 0.95]])
     curve = reliability(probabilities, torch.tensor([[1, 0, 0, 0, 1, 1]]))
-    figure = reliability_figure({"literals": {"probability": curve}})
-    measured = np.asarray(figure.axes[0].lines[1].get_xydata())
-    shown = measured[~np.isnan(measured).any(axis=1)]
-    assert np.allclose(shown, [(0.1, 0.25), (0.95, 1)])
-    assert "error 0.117" in str(figure.axes[0].lines[1].get_label())
+    figure = reliability_figure({"literals": {"probability": curve, "calibrated": curve}})
+    above, below = figure.axes
+    for line in above.lines[1:]:
+        measured = np.asarray(line.get_xydata())
+        shown = measured[~np.isnan(measured).any(axis=1)]
+        assert np.allclose(shown, [(0.1, 0.25), (0.95, 1)])  # empty bins are left out
+    for bars in below.containers:
+        heights = [bar.get_height() for bar in bars]  # type: ignore[attr-defined]
+        assert {place: height for place, height in enumerate(heights) if height} == {1: 4, 14: 2}
+    assert "before calibration 0.117, after calibration 0.117" in above.get_title()
+    assert [legend.axes for legend in figure.legends] == [None]  # on no curve
+    assert above.get_legend() is None

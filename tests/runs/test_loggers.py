@@ -1,7 +1,10 @@
 """What W&B has of a run, read back from the run that it left offline."""
 
+from base64 import b64decode
+from hashlib import md5
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -19,7 +22,11 @@ from conftest import (
 )
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from pytorch_lightning import LightningModule
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
 
+from src.callbacks.wandb_steps import ContinueWandbSteps
 from src.config.groups import CONF_DIR
 from src.modules.subspace import Readout
 from src.runs.load import load_checkpoint
@@ -116,6 +123,25 @@ def test_metrics_are_drawn_over_epochs_or_steps(trained_run: Run) -> None:
         elif not key.startswith("train/spectral/"):
             assert axes[key] == "trainer/global_step", key
     assert axes["train/spectral/singular_values"] == "epoch"
+
+
+def test_what_to_look_at_first_is_the_first_section(trained_run: Run) -> None:
+    history, shown = wandb_history(trained_run.folder), wandb_summary(trained_run.folder)
+    first = {key for row in history for key in row if key.startswith("main/")}
+    assert len(first) == 12
+    others = {key.partition("/")[0] for row in history for key in row if "/" in key} - {"main"}
+    assert min(others) > "main"  # as W&B and `wandb leet` sort them
+    for name in ("train/loss", "val/minterm_accuracy", "test/retrieval/map_negated"):
+        again = f"main/{name.replace('/', '_')}"
+        values = [row[name] for row in history if name in row]
+        assert [row[again] for row in history if again in row] == values
+        assert shown[again] == shown[name]
+    hidden = [
+        record["metric"]["name"]
+        for record in wandb_records(wandb_folder(trained_run.folder))
+        if record.get("metric", {}).get("options", {}).get("hidden")
+    ]
+    assert hidden == ["epoch"]  # it would be a section before the first
 
 
 def test_summaries_are_the_best_and_the_last_value(trained_run: Run) -> None:
@@ -272,6 +298,41 @@ def test_mode_is_that_of_the_command_line_or_the_environment(
     assert lines == ([f"W&B: {said}"] if said else [])
 
 
+@pytest.mark.parametrize("asked", [(), ("logger.log_model=best",)])
+def test_best_checkpoint_is_an_artifact_where_it_is_asked_for(
+    asked: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "staged"))
+    assert run_command("train", *TWO_STEPS, *asked) == (0, "")
+    records = wandb_records(wandb_folder(tmp_path / "run"))
+    artifacts = [record["artifact"] for record in records if "artifact" in record]
+    assert len(artifacts) == len(asked)  # and none of the last one
+    for artifact in artifacts:
+        assert artifact["type"] == "model"
+        assert "best" in artifact["aliases"]
+        best = (tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes()
+        (content,) = artifact["manifest"]["contents"]
+        assert b64decode(content["digest"]) == md5(best).digest()
+
+
+def test_resumed_run_knows_the_best_checkpoint_of_before() -> None:
+    class Noting(WandbLogger):
+        """Keeps the callbacks that it is told of."""
+
+        experiment = SimpleNamespace(step=0)  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            self.noted: list[ModelCheckpoint] = []
+
+        def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
+            self.noted.append(checkpoint_callback)
+
+    logger, best = Noting(), ModelCheckpoint(monitor="val/loss")
+    trainer: Any = SimpleNamespace(loggers=[logger], checkpoint_callbacks=[best])
+    ContinueWandbSteps().setup(trainer, LightningModule(), "fit")
+    assert logger.noted == [best]
+
+
 def test_disabled_run_leaves_nothing_of_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert run_command("train", "debug=fast", "hydra.run.dir=run") == (0, "")
@@ -288,6 +349,7 @@ def test_disabled_run_leaves_nothing_of_wandb(monkeypatch: pytest.MonkeyPatch) -
         ({}, ["logger.offline=false"], "logger.offline=true keeps the run here"),
         ({}, ["logger.id='a/b'"], "'a/b' as logger.id, which is refused"),
         ({}, ["logger.tags=mine"], "logger.tags must be a list"),
+        ({}, ["logger.log_model=all"], "logger.log_model must be one of best or null"),
     ],
 )
 def test_what_wandb_cannot_do_is_the_users_error(

@@ -155,9 +155,9 @@ def test_questions_are_answered(client: TestClient, functions: list[int]) -> Non
     message, ranking, detail, _ = ask(client, "one", search, data=[PLACE, "even"])
     assert not message
     assert "1.png" in ranking
-    assert "p(literal | x)" in detail
+    assert "likeliest minterms" in detail
     shown = ask(client, "one", look_at, data=[None], event_data={"position": 0})
-    assert "p(literal | x)" in shown[0]
+    assert "likeliest minterms" in shown[0]
     (shown,) = ask(client, "one", look_at, data=[None], event_data={"position": 1})
     assert f"{PLACE} has no image 1" in shown
     assert ask(client, "two", look_at, data=[None], event_data={"position": 0}) == [""]

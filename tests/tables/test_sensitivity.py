@@ -25,7 +25,7 @@ def test_a_sweep_over_one_number_is_a_curve_for_each_choice_of_the_rest() -> Non
     assert figure is not None
     (axes,) = figure.axes  # nothing has a gap
     assert axes.get_title() == "minterm accuracy"
-    assert axes.get_xlabel() == "loader.flipped"
+    assert axes.get_xlabel() == "share of training images with wrong labels"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
     handles, labels = axes.get_legend_handles_labels()
     assert labels == ["ours", "theirs"]
@@ -84,7 +84,7 @@ def test_a_search_is_a_line_for_each_setting_and_no_grid() -> None:
     assert figure is not None
     (axes,) = figure.axes
     names = [tick.get_text() for tick in axes.get_xticklabels()]
-    assert names == ["loss.alpha", "loss.beta", "mAP negated"]
+    assert names == ["loss alpha", "loss beta", "mAP negated"]
     drawn = [np.asarray(line.get_ydata()).astype(float) for line in axes.lines]
     lines = np.stack([heights for heights in drawn if heights.size == 3])
     # From the least to the largest mAP; alpha by its logarithm, 0.7 between 0.5 and 0.9

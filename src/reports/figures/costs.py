@@ -24,7 +24,7 @@ def phases_figure(names: Sequence[str], phases: Mapping[str, Sequence[float]]) -
         axes.barh(names, values, left=start, label=phase, color=color, height=0.6)
         start += values
     axes.invert_yaxis()
-    axes.set_xlabel("ms")
+    axes.set_xlabel("milliseconds")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=len(phases), frameon=False)
     return figure
@@ -46,9 +46,9 @@ def target_figure(
             label = method if run == 0 else None
             axes.plot(seconds, accuracies, "o-", color=f"C{index}", markersize=3, label=label)
     axes.axhline(target, color=THEORY, linestyle="--", linewidth=1)
-    axes.set(xlabel="s", ylabel="minterm accuracy", xlim=(0, None), ylim=(None, 1))
+    axes.set(xlabel="seconds", ylabel="minterm accuracy", xlim=(0, None), ylim=(None, 1))
     axes.grid(color="0.9")
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(loc="outside right upper", frameon=False)
     return figure
 
 

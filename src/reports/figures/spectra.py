@@ -7,11 +7,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from src.metrics.calibration import Reliability
+from src.metrics.names import CALIBRATED, PROBABILITY
 from src.reports.figures.colors import MEASURED, THEORY
 from src.subspaces.minterms import minterm_name
 from src.subspaces.projectors import coherence
 
 MAX_NAMED_MINTERMS = 48
+CURVES = {PROBABILITY: "before calibration", CALIBRATED: "after calibration"}
 
 
 def spectrum_figure(
@@ -37,7 +39,7 @@ def spectrum_figure(
 
     final.plot(range(1, len(optimal) + 1), optimal, "--_", color=THEORY, markersize=14)
     final.plot(range(1, values.shape[1] + 1), values[-1], "o", color=MEASURED, markersize=4)
-    final.set(xlabel="index", title=f"after epoch {epochs[-1]}", ylim=(0, None))
+    final.set(xlabel="index, largest first", title=f"after epoch {epochs[-1]}", ylim=(0, None))
     if optimal:
         handles = [
             over_time.plot([], [], color=MEASURED, label=f"largest {rank}, as many as optimal")[0],
@@ -50,7 +52,7 @@ def spectrum_figure(
 
 
 def coherence_figure(directions: Tensor, minterms: Tensor, literals: Sequence[str]) -> Figure:
-    """Draw squared cosines between minterm directions.
+    """Draw squared cosines between minterm directions, rows with the names of the minterms.
 
     Args:
         directions: (M, D), unit rows.
@@ -59,37 +61,49 @@ def coherence_figure(directions: Tensor, minterms: Tensor, literals: Sequence[st
     """
     matrix = coherence(directions).cpu().numpy()
     names = [minterm_name(row, literals) for row in minterms.cpu()]
-    size = min(2.8 + 0.32 * len(names), 12)
-    figure = Figure(figsize=(size + 1.2, size), layout="constrained")
+    size = min(1.8 + 0.3 * len(names), 10)
+    figure = Figure(figsize=(size + 3, size), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+    image = axes.imshow(matrix, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     if len(names) <= MAX_NAMED_MINTERMS:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
-    figure.colorbar(image, ax=axes, shrink=0.8, label=r"$|u_i \cdot u_j|^2$")
+        numbers = range(1, len(names) + 1)
+        axes.set_xticks(range(len(names)), map(str, numbers), fontsize=8)
+        numbered = [f"{name}   {number}" for number, name in zip(numbers, names, strict=True)]
+        axes.set_yticks(range(len(names)), numbered, fontsize=8)
+    axes.set_ylabel("minterm; what it does not name is false", fontsize=9)
+    figure.colorbar(image, ax=axes, shrink=0.8, label="squared cosine")
     largest = np.max(matrix - np.diag(np.diag(matrix)), initial=0)
-    axes.set_title(f"Coherence of minterms, largest {largest:.2g}", fontsize=10)
+    axes.set_title(f"Largest off the diagonal: {largest:.2g}", fontsize=10)
     return figure
 
 
 def reliability_figure(panels: Mapping[str, Mapping[str, Reliability]]) -> Figure:
-    """Draw frequencies against probabilities, over the share of each bin of the first curve.
+    """Draw frequencies against probabilities, above the number of entries in each bin.
 
     Args:
-        panels: The curves of each panel, by their names.
+        panels: The curves of each panel, before and after calibration, by the names of their
+            scores.
     """
-    figure = Figure(figsize=(4.6 * len(panels), 4.8), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
-        shares = next(iter(curves.values())).share.cpu().numpy()
-        bins = len(shares)
-        axes.bar(np.arange(bins) / bins, shares, 1 / bins, align="edge", color="0.9")
-        axes.plot([0, 1], [0, 1], "--", color=THEORY, linewidth=1)
-        for name, curve in curves.items():
-            label = f"{name}: error {curve.expected_error():.3f}"
-            measured = curve.confidence.cpu().numpy(), curve.frequency.cpu().numpy()
-            axes.plot(*measured, "o-", markersize=4, linewidth=1, label=label)
-        axes.set(title=title, xlabel="probability", xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
-    all_axes[0].set_ylabel("share that is true; grey: share of all")
+    figure = Figure(figsize=(4.6 * len(panels), 6.4), layout="constrained")
+    axes = figure.subplots(2, len(panels), sharex=True, squeeze=False, height_ratios=(3, 1))
+    for (above, below), (title, curves) in zip(axes.T, panels.items(), strict=True):
+        above.plot([0, 1], [0, 1], "--", color=THEORY, linewidth=1)
+        for place, (name, curve) in enumerate(curves.items()):
+            confidence, frequency, count = (
+                part.cpu().numpy() for part in (curve.confidence, curve.frequency, curve.count)
+            )
+            above.plot(confidence, frequency, "o-", markersize=4, linewidth=1, label=CURVES[name])
+            width = 1 / len(count) / len(curves)
+            below.bar(
+                np.arange(len(count)) / len(count) + place * width, count, width, align="edge"
+            )
+        errors = [f"{CURVES[name]} {each.expected_error():.3f}" for name, each in curves.items()]
+        above.set_title(f"{title}\nerror {', '.join(errors)}", fontsize=10)
+        above.set(xlim=(0, 1), ylim=(0, 1.02))
+        below.set(xlabel="probability", yscale="log")
+    axes[0, 0].set_ylabel("share that is true")
+    axes[1, 0].set_ylabel("number in the bin")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
+    )
     return figure
