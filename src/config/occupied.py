@@ -1,16 +1,14 @@
 """Folders that one command at a time writes into."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK = ".lock"
+from src.config.refused import LOCK, is_first_process, missing, note_made
+
 GRACE = 10.0  # seconds; workers of a killed run hold its lock until they notice
-# Variables that number the processes of one command, which share its folder
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 class FolderInUseError(ValueError):
@@ -26,10 +24,12 @@ def occupied(folder: Path) -> Iterator[None]:
         FolderInUseError: If another command has it.
         OSError: If it cannot be made or written into.
     """
-    if any(os.environ.get(name, "0") != "0" for name in RANKS):
+    if not is_first_process():
         yield
         return
+    made = missing(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    note_made(made)
     lock = FileLock(folder / LOCK, timeout=GRACE)
     try:
         lock.acquire()

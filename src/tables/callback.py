@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.config.occupied import LOCK
+from src.config.refused import LOCK
 from src.reports.console import make_console
 
 
