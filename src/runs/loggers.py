@@ -108,6 +108,7 @@ class DefinedMetrics(WandbLogger):
             require_key("logger.offline=true keeps the run here")
         # As Lightning's own argument, `offline` would set WANDB_MODE for all that comes later.
         super().__init__(**values, mode=mode, settings=settings, **more)
+        del self._wandb_init["anonymous"]  # Lightning gives it, and W&B warns of it
         self._defined: set[str] = set()
 
     @property
