@@ -84,6 +84,19 @@ def test_scores_are_written_where_there_are_some() -> None:
     assert labels == ["ours    sum", "projector", "theirs    probability"]
 
 
+def test_the_best_of_a_column_is_the_brightest() -> None:
+    keys = {"test/minterm_accuracy": "accuracy", "test/spectral/max_coherence": "coherence"}
+    rows: list[Row] = [
+        {key: Estimate(value, None) for key, value in zip(keys, values, strict=True)}
+        for values in ((0.90, 0.3), (0.92, 0.1), (0.94, 0.2))
+    ]
+    figure = estimates_figure([("a", "b")] * 3, keys, [*rows, {}], "mAP")
+    drawn = np.ma.asarray(figure.axes[0].images[0].get_array(), dtype=float)
+    shades: np.ndarray = np.ma.filled(drawn, np.nan)
+    expected = np.array([[0, 0], [0.5, 1], [1, 0.5], [np.nan, np.nan]])
+    assert np.allclose(shades, expected, equal_nan=True)
+
+
 def test_reliability_shows_frequencies_and_leaves_empty_bins_out() -> None:
     probabilities = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.95, 0.95]])
     curve = reliability(probabilities, torch.tensor([[1, 0, 0, 0, 1, 1]]))
