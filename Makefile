@@ -12,7 +12,9 @@ setup: .venv/installed ## Create the environment in .venv
 
 .venv/installed: requirements.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --require-hashes -r requirements.lock
+	@echo "installing PyTorch and all else into .venv: 6 GB, some five minutes"
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
 	touch $@
 
 browser: ## Install Chromium, which the page is tried in (Debian, as root)

@@ -89,7 +89,7 @@ def _go_on(config: DictConfig) -> bool:
     return True
 
 
-main = command("train", Keys)(train)
+main = command("train", Keys, groups=["experiment"])(train)
 
 if __name__ == "__main__":
     main()

@@ -91,7 +91,16 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "embedding a word": ("train", ["encoder.embedding_dim=big"], "must be a whole number"),
     "unknown data set": ("train", ["dataset=digit"], "there is no dataset/digit; choose from"),
     "unknown trainer": ("train", ["trainer=cpuu"], "choose from cpu, ddp, ddp_cpu, gpu"),
-    "unknown experiment": ("train", ["+experiment=nope"], "experiment/nope"),
+    "unknown experiment": (
+        "train",
+        ["experiment=nope"],
+        "there is no experiment/nope; choose from",
+    ),
+    "option of other programs": (
+        "train",
+        ["--max_epochs", "3"],
+        "did you mean trainer.max_epochs=3?",
+    ),
     "unknown label coding": (
         "train",
         ["method=nuclear", "module.label_coding=classes"],
@@ -246,10 +255,20 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         ["ckpt_path={ckpt}", "queries=queries.txt"],
         "queries.txt, line 3: syntax error in '1' at position 0: '1' is not part of the syntax",
     ),
-    "query of a file that nothing answers": (
+    "queries of which one is cut off": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=cut.txt"],
+        "cut.txt, line 3: ",
+    ),
+    "queries of which one is unsatisfiable": (
         "retrieve",
         ["ckpt_path={ckpt}", "queries=never.txt"],
-        "never.txt, line 2: no minterm that the model knows satisfies 'FALSE'",
+        "never.txt, line 2: no minterm that the model knows satisfies 'even & ~even'",
+    ),
+    "queries that are comments": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "queries=comments.txt"],
+        "comments.txt holds comments alone",
     ),
     "queries from nowhere": ("retrieve", ["ckpt_path={ckpt}", "queries=no.txt"], "no.txt"),
     "gallery nowhere": (
@@ -263,6 +282,11 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         "device must be cpu or cuda",
     ),
     "query empty": ("retrieve", ["ckpt_path={ckpt}", "query="], "it is empty: name a literal"),
+    "query of spaces": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=  "],
+        "it is empty: name a literal",
+    ),
     "query of unknown literal": (
         "retrieve",
         ["ckpt_path={ckpt}", "query=even & primes"],
@@ -604,9 +628,11 @@ def make_bad_places() -> None:
     for table, (content, _) in BAD_TABLES.items():
         data = content if isinstance(content, bytes) else content.encode()
         Path(f"tables/{table}.csv").write_bytes(data)
+    Path("cut.txt").write_text("even\n\nprime &  # cut off\n")
+    Path("never.txt").write_text("even\neven & ~even\n")
+    Path("comments.txt").write_text("# nothing\n\n# is asked\n")
     Path("utf16.txt").write_text("even", encoding="utf-16")
     Path("queries.txt").write_text("even\n\n1\n")
-    Path("never.txt").write_text("even\nFALSE\n")
     for name, blocked in (("nocheckpoints", "checkpoints"), ("noreport", "report")):
         Path(name).mkdir()
         (Path(name) / blocked).write_text("in the way")

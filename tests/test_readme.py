@@ -11,6 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from src.config.groups import CONF_DIR
+from src.config.options import choose_groups
 from src.readme import BLOCK, COUNT, KEY, PAGES, SECTION, VALUE, fill
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +67,7 @@ def test_overrides_of_commands_compose(name: str, arguments: str) -> None:
         part for part in arguments.rstrip("\\").split() if "=" in part and "RUN" not in part
     ]
     singles = [override.partition(",")[0] for override in overrides]
+    singles = choose_groups(singles, name, ["experiment"])
     if name == "prepare" or '"' in arguments:
         singles = [single for single in singles if single.startswith("dataset=")]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):

@@ -172,7 +172,7 @@ def test_embeddings_that_decay_are_made_anew_and_said(
 
 
 def test_several_queries_come_from_a_file(trained_run: Run, tmp_path: Path) -> None:
-    (tmp_path / "queries.txt").write_text("\ufeffprime & ~even\r\n\r\nsquare\r\n")
+    (tmp_path / "queries.txt").write_text("\ufeffprime & ~even\r\n\r\n# more\r\nsquare # 4, 9\r\n")
     rows = retrieve(trained_run, tmp_path, f"queries={tmp_path / 'queries.txt'}", "top_k=3")
     assert [row["query"] for row in rows] == ["prime & ~even"] * 3 + ["square"] * 3
     records = json.loads((tmp_path / "retrieval.json").read_text())

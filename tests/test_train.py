@@ -1,6 +1,8 @@
 import csv
 import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from conftest import (
     UNDRAWN,
     Run,
     Shared,
+    read_run,
     run_command,
     train,
     wandb_folder,
@@ -25,6 +28,7 @@ from torch import Tensor
 
 from src.losses.nuclear import gram_matrix
 from src.metrics.spectral import compare_spectrum
+from src.reports.results import EXPLAINED
 from src.runs.load import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +90,37 @@ def test_run_leaves_config_checkpoints_metrics_and_report(trained_run: Run) -> N
     for key in ("run/commit", "run/hardware", "run/version/torch"):
         assert trained_run.metrics[key], key
     assert trained_run.metrics["run/seed"] == 13
+
+
+def test_first_run_says_little(tmp_path: Path) -> None:
+    """In an environment that has never run, without a terminal."""
+    command = [
+        sys.executable,
+        "-m",
+        "src.train",
+        "trainer.max_epochs=2",
+        f"hydra.run.dir={tmp_path}",
+    ]
+    fresh = os.environ | {"MPLCONFIGDIR": str(tmp_path / "fonts")}
+    result = subprocess.run(command, cwd=ROOT, env=fresh, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 60
+    said = re.compile("tip|font|tpu|litlogger|anonymous|restor|lightning|wandb|warning", re.I)
+    assert not said.search(result.stdout.replace("Testing", ""))
+    metrics = read_run(tmp_path).metrics
+    numbers = [f"{metrics[f'test/{name}']:.4f}" for name in EXPLAINED]
+    (table,) = (place for place, line in enumerate(lines) if line.startswith("results on test"))
+    shown = lines[table + 1 : table + 6]
+    assert [re.findall(r"\d\.\d{4}(?=  )", line) for line in shown] == [[n] for n in numbers]
+    assert [lines.count(line) for line in lines] == [1] * len(lines)
+    assert f"page:        {tmp_path / 'report' / 'index.html'}" in lines
+    commands = [shlex.split(line) for line in lines[lines.index("next:") + 1 :]]
+    assert [command[:3] for command in commands] == [
+        ["python", "-m", f"src.{name}"] for name in ("retrieve", "explore")
+    ]
+    assert run_command("retrieve", *commands[0][3:]) == (0, "")
 
 
 def test_short_run_already_learns(trained_run: Run) -> None:
@@ -292,7 +327,7 @@ def test_text_baseline_tells_images_apart_and_misses_negation_in_prompts(tmp_pat
 def test_faces_take_the_place_of_celeba_on_request(tmp_path: Path) -> None:
     run = train(
         tmp_path / "run",
-        "+experiment=celeba_subspace",
+        "experiment=celeba_subspace",
         "dataset=faces",
         "dataset.number=300",
         "loader.batch_size=16",
@@ -339,8 +374,11 @@ def test_sweep_ends_with_a_table_and_one_wandb_run_a_job(
     assert [row["score"] for row in retrieval] == scores * 2
     assert retrieval[0]["mAP negated"] == rows[0]["mAP negated"]
     printed = capsys.readouterr().out
-    for name in ("sweep", "retrieval"):
-        assert (tmp_path / "sweep" / f"{name}.md").read_text() in printed
+    assert "Best first, by val/retrieval/map." in printed
+    shown = re.findall(r"^ (0\.99?) +2 +(\d\.\d{4}) .*?(\*?) *$", printed, re.M)
+    assert {alpha for alpha, _, _ in shown} == {"0.9", "0.99"}
+    assert [best for _, _, best in shown] == ["*", ""]
+    assert float(shown[0][1]) >= float(shown[1][1])
     queries = json.loads((tmp_path / "sweep" / "0" / "metrics.json").read_text())
     counted = f"Digits positive {int(queries['test/retrieval/queries_positive'])} "
     assert counted in (tmp_path / "sweep" / "retrieval.md").read_text()

@@ -7,7 +7,7 @@ environment shows the traceback instead.
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from importlib import import_module
@@ -25,14 +25,16 @@ from src.config.errors import describe_error
 from src.config.groups import CONF_DIR
 from src.config.instantiate import check_value
 from src.config.occupied import occupied
+from src.config.options import check_options, choose_groups
 from src.config.output import unfailing_output
 from src.config.overrides import expand_home, quote_arguments
+from src.config.refused import removing_if_refused
 
 OmegaConf.register_new_resolver("project_dir", lambda: str(CONF_DIR.parent))
 
 
 def command(
-    config_name: str, keys: type, flags: Iterable[str] = ()
+    config_name: str, keys: type, flags: Iterable[str] = (), groups: Collection[str] = ()
 ) -> Callable[[Any], Callable[[], None]]:
     """Make a task that takes a config into a command line.
 
@@ -42,6 +44,7 @@ def command(
             what is text there needs no second pair of quotes for Hydra's grammar, such as
             `query=even & ~prime` and paths with spaces or `=`.
         flags: Keys that may be set as `--key`, too.
+        groups: Groups that the root config chooses none of, but a command line may.
     """
 
     def decorate(task: Callable[[DictConfig], float | None]) -> Callable[[], None]:
@@ -57,9 +60,9 @@ def command(
                     del os.environ["HYDRA_FULL_ERROR"]  # processes started from here ask anew
                 try:
                     expand_home(config)
-                    _check_keys(config, keys)
                     # Output here, too: a launcher calls this in a new process
                     with unfailing_output(), _occupy_output(config):
+                        _check_keys(config, keys)
                         return task(config)
                 except Exception as error:
                     # A sweep goes on with its other jobs, and Hydra raises at the end.
@@ -73,11 +76,16 @@ def command(
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
             options = {f"--{key.replace('_', '-')}": f"{key}=true" for key in flags}
             arguments = [options.get(argument, argument) for argument in sys.argv[1:]]
+            try:
+                check_options(arguments, config_name)
+            except ValueError as error:
+                sys.exit(f"error: {error}")
+            arguments = choose_groups(arguments, config_name, groups)
             sys.argv[1:] = quote_arguments(arguments, keys)
             run = hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=config_name)
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra lets errors through to here
             try:
-                with unfailing_output():
+                with unfailing_output(), removing_if_refused():
                     run(guarded)()
             except KeyboardInterrupt:
                 sys.exit("interrupted")

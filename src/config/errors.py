@@ -12,6 +12,7 @@ from hydra.errors import (
     InstantiationException,
     MissingConfigException,
 )
+from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -21,6 +22,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from src.config.options import dotted_keys, nearest_keys
 from src.data.printable import printable
 
 # What these say is meant for users; anything else is a fault of the program.
@@ -111,11 +113,21 @@ def _describe_reference(cause: OmegaConfBaseException, error: BaseException) -> 
     )
 
 
+def _keys_elsewhere(name: str, error: OmegaConfBaseException) -> list[str]:
+    """The keys of the whole config, but Hydra's, that end with the name of an unknown one."""
+    if error.parent_node is None:
+        return []
+    content = OmegaConf.to_container(error.parent_node._get_root(), resolve=False)
+    known = [key for key in dotted_keys(content) if not key.startswith("hydra.")]
+    return nearest_keys(name, [key for key in known if key.rpartition(".")[2] == name])
+
+
 def _describe_unknown_key(error: OmegaConfBaseException) -> str:
     key = str(error.full_key)
     prefix, _, name = key.rpartition(".")
     known = [str(other) for other in error.parent_node or ()]
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f"there is no key {key}; did you mean {prefix + '.' if prefix else ''}{close[0]}?"
+    close = [f"{prefix}.{other}".lstrip(".") for other in get_close_matches(name, known, n=1)]
+    meant = close or _keys_elsewhere(name, error)
+    if meant:
+        return f"there is no key {key}; did you mean {' or '.join(meant)}?"
     return f"there is no key {key}; known: {', '.join(known)} (+{key}=... adds a new one)"

@@ -1,16 +1,14 @@
 """Folders that one command at a time writes into."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-LOCK = ".lock"
+from src.config.refused import LOCK, is_first_process, missing, note_made
+
 GRACE = 10.0  # seconds; workers of a killed run hold its lock until they notice
-# Variables that number the processes of one command, which share its folder
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 _taken: dict[Path, FileLock] = {}  # by `occupy`, of folders that no block has yet
 
@@ -25,7 +23,7 @@ def occupy(folder: Path) -> None:
     Raises:
         FolderInUseError, OSError: As `occupied`.
     """
-    if not _follows() and folder.resolve() not in _taken:
+    if is_first_process() and folder.resolve() not in _taken:
         _taken[folder.resolve()] = _lock(folder)
 
 
@@ -38,7 +36,7 @@ def occupied(folder: Path) -> Iterator[None]:
         FolderInUseError: If another command has it.
         OSError: If it cannot be made or written into.
     """
-    if _follows():
+    if not is_first_process():
         yield
         return
     lock = _taken.pop(folder.resolve(), None) or _lock(folder)
@@ -48,12 +46,8 @@ def occupied(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _follows() -> bool:
-    """Whether this is one of several processes of a command, and not the first."""
-    return any(os.environ.get(name, "0") != "0" for name in RANKS)
-
-
 def _lock(folder: Path) -> FileLock:
+    made = missing(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK, timeout=GRACE)
     try:
@@ -62,4 +56,5 @@ def _lock(folder: Path) -> FileLock:
         raise FolderInUseError(
             f"{folder} is in use by another command: wait for its end, or name another folder"
         ) from None
+    note_made(made)  # not before it is this command's own
     return lock

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from src.config.errors import USER_ERRORS, describe_error
 from src.config.occupied import occupy
 from src.config.overrides import quote
+from src.config.refused import missing, note_made
 
 # What torchrun and srun tell each of several processes.
 NUMBERS_OF_PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -64,6 +65,8 @@ def settle(config: DictConfig, kind: str) -> None:
     if by_time:
         _check_alone(kind)
         folder = reserve(folder)
+    elif kind == "sweep":
+        note_made(missing(folder))  # Hydra makes it
     with read_write(section):
         section.dir = str(folder)
 
@@ -85,13 +88,14 @@ def reserve(folder: Path) -> Path:
     Raises:
         OSError: If no folder can be made there.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    outer = missing(folder.parent)
     for number in count(1):
         numbered = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
         try:
-            numbered.mkdir()
+            numbered.mkdir(parents=True)
         except FileExistsError:
             continue
+        note_made([numbered.absolute(), *outer])
         return numbered
     raise AssertionError("numbers never end")
 

@@ -187,3 +187,12 @@ def query_groups(keys: Iterable[str], stage: str) -> dict[str, str]:
     groups = [POSITIVE, NEGATED, *[UNSEEN] * len(unseen)]
     groups += [f"{DEPTH}{depth}" for depth in sorted(depths)]
     return {group: group.replace("_", " ") for group in groups}
+
+
+def smaller_is_better(key: str) -> bool:
+    """Whether the smaller of two values of a metric is the better one: a loss or gap, an error of
+    calibration, the coherence of minterms or a commutator.
+    """
+    name = key.partition("/")[2]
+    small = ("loss", "_gap", MAX_COHERENCE, MAX_COMMUTATOR)
+    return name.startswith(f"{CALIBRATION}/") or name.endswith(small)

@@ -10,12 +10,30 @@ from rich.table import Table
 
 from src.data.atomic import write_whole
 from src.metrics.evaluation import QueryResult
-from src.metrics.names import main_columns
+from src.metrics.names import (
+    LITERAL_AUPRC,
+    MAIN_HEADINGS,
+    MAP,
+    MINTERM_ACCURACY,
+    NEGATED,
+    POSITIVE,
+    PROBABILITY,
+    PROPOSITIONS,
+    calibration_name,
+    retrieval_name,
+)
 from src.reports.console import make_console
 from src.reports.provenance import provenance
 from src.reports.run_page import write_run_page
 
 METRICS = "metrics.json"
+EXPLAINED = {  # the metrics that the terminal shows
+    MINTERM_ACCURACY: "images whose labels are all predicted right",
+    LITERAL_AUPRC: "mean precision of finding single labels",
+    retrieval_name(MAP, POSITIVE): "mean precision of rankings by a & b and the like",
+    retrieval_name(MAP, NEGATED): "the same with negations, by a & ~b",
+    calibration_name(PROBABILITY, PROPOSITIONS): "how far probabilities are from frequencies",
+}
 CHECKPOINT = "run/checkpoint"  # what an evaluation has tested
 
 
@@ -67,15 +85,25 @@ def make_record(metrics: Mapping[str, float], run: Mapping[str, int | str]) -> d
     }
 
 
-def print_results(metrics: Mapping[str, float], stage: str, output_dir: Path) -> None:
-    """Print the main metrics of a stage, and where all are and the page with the pictures."""
-    table = Table(title=f"{stage} results", title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    for key, heading in main_columns(stage).items():
+def print_results(
+    metrics: Mapping[str, float], stage: str, output_dir: Path, commands: Sequence[str] = ()
+) -> None:
+    """Print five metrics of a stage, where all are and the page with the pictures, and what to do
+    next.
+    """
+    split = "test" if stage == "test" else "validation"
+    table = Table(
+        title=f"results on {split} images", title_justify="left", box=None, show_header=False
+    )
+    for name, said in EXPLAINED.items():
+        key = f"{stage}/{name}"
         if key in metrics:
-            table.add_row(heading, f"{metrics[key]:.4f}")
+            table.add_row(MAIN_HEADINGS[name], f"{metrics[key]:.4f}", said)
     console = make_console()
     console.print(table)
-    console.print(f"results: {output_dir / METRICS} has all metrics", soft_wrap=True)
-    console.print(f"report:  {output_dir / 'report' / 'index.html'}", soft_wrap=True)
+    console.print(f"all metrics: {output_dir / METRICS}", soft_wrap=True)
+    console.print(f"page:        {output_dir / 'report' / 'index.html'}", soft_wrap=True)
+    if commands:
+        console.print("next:")
+    for command in commands:
+        console.print(f"  {command}", soft_wrap=True)

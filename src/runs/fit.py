@@ -95,7 +95,8 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         if config.test and trainer.max_epochs != 0:
             run["run/epochs"] = read_checkpoint(str(last))["epoch"] + 1
         write_results(output_dir, plain, results, run, _test_rows(module))
-        print_results(results, "test" if config.test else "val", output_dir)
+        stage = "test" if config.test else "val"
+        print_results(results, stage, output_dir, _commands(last, image_set.example_queries))
     return results
 
 
@@ -108,6 +109,19 @@ def _name_wandb_run(config: DictConfig, before: Mapping[str, Any]) -> None:
     """Decide on the id of a W&B run before it starts, so that all its checkpoints hold it."""
     if "id" in config.logger and config.logger.id is None:
         config.logger.id = wandb_id(before.get("config", {})) or generate_id()
+
+
+def _commands(checkpoint: Path, queries: Sequence[str]) -> list[str]:
+    """Two things to do with a model, from the current folder; none with each model of a sweep."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return []
+    here = Path.cwd()
+    path = checkpoint.relative_to(here) if checkpoint.is_relative_to(here) else checkpoint
+    asked = (("retrieve", f"query={queries[0]}"), ("explore",))
+    return [
+        f"python -m src.{shlex.join([name, *arguments, f'ckpt_path={path}'])}"
+        for name, *arguments in asked
+    ]
 
 
 def _how_to_go_on(output_dir: Path) -> str:

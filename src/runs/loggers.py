@@ -140,6 +140,7 @@ class DefinedMetrics(WandbLogger):
         super().__init__(
             **values, mode=mode, log_model=log_model is not None, settings=settings, **more
         )
+        del self._wandb_init["anonymous"]  # Lightning gives it, and W&B warns of it
         self._defined: set[str] = set()
 
     @property

@@ -14,6 +14,7 @@ from src.metrics.names import (
     POSITIVE,
     RELATIVE_GAP,
     retrieval_name,
+    smaller_is_better,
 )
 from src.reports.figures.settings import curves_figure, grid_figure, lines_figure
 from src.reports.words import in_words
@@ -25,7 +26,7 @@ DRAWN = (
 )
 MEASURES = {f"test/{name}": MAIN_HEADINGS[name] for name in DRAWN}
 COLORING = f"test/{retrieval_name(MAP, NEGATED)}"  # of parallel coordinates
-FEWEST = 3  # values of a setting that are worth a picture
+FEWEST = 2  # values of a setting that are worth a picture
 MOSTLY = 0.5  # share of a grid's cells that make it one
 
 
@@ -37,7 +38,7 @@ def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
             that settings differ in.
 
     Returns:
-        None if no setting is a number with at least three values, or there is more to show.
+        None if no setting is a number with at least two values, or there is more to show.
     """
     chosen, numbers = _numbers_of(settings)
     values = {key: sorted({choice[key] for choice in chosen}, key=float) for key in numbers}
@@ -77,8 +78,9 @@ def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
             ]
             for key, heading in measures.items()
         }
+        falling = [heading for key, heading in measures.items() if smaller_is_better(key)]
         named = in_words(down), in_words(across)
-        return grid_figure(named, (values[down], values[across]), grids)
+        return grid_figure(named, (values[down], values[across]), grids, falling)
     return None
 
 

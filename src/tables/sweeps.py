@@ -18,12 +18,13 @@ from src.tables.aggregate import (
     groups_asked,
     provenance_of,
 )
+from src.tables.ranking import ranked_table
 from src.tables.sensitivity import parallel_figure, sensitivity_figure
 
 NO_SETTINGS = ("seed=", "data_dir=")  # rows are means over seeds, wherever the data lies
 SENSITIVITY_CAPTION = (
     "Test results over what was set. Of curves, bars are standard deviations over seeds; of grids, "
-    "colours go from the least to the largest mean."
+    "colours go from the worst mean (dark) to the best (bright)."
 )
 PARALLEL_CAPTION = (
     "A line for each setting, from what was set to what came of it, coloured by the mean mAP over "
@@ -31,24 +32,20 @@ PARALLEL_CAPTION = (
 )
 RETRIEVAL_CAPTION = (
     "mAP of each setting, asked by each of its scores, for each kind of query: mean ± standard "
-    "deviation over seeds."
+    "deviation over seeds. The brightest of a column is the best."
 )
 
 
-def write_tables(folder: Path, pictures: bool) -> None:
+def write_tables(folder: Path, metric: str, pictures: bool) -> None:
     """Read the results of all jobs below a folder and write its tables, if any job is finished.
 
     Args:
         folder: The folder of the sweep.
+        metric: The metric that the page ranks settings by.
         pictures: Whether to draw them as well, and to write the page that shows all.
     """
     jobs = find_jobs(folder)
-    chosen = [{item for item in job.overrides if not item.startswith(NO_SETTINGS)} for job in jobs]
-    common = set.intersection(*chosen)
-    groups = group_jobs(
-        (tuple(sorted(overrides - common)), job)
-        for overrides, job in zip(chosen, jobs, strict=True)
-    )
+    groups, common = group_by_setting(jobs)
     finished = finished_runs(groups)
     if not finished:
         return
@@ -62,7 +59,22 @@ def write_tables(folder: Path, pictures: bool) -> None:
     for name, table in tables.items():
         write_table(folder / name, table, started, where)
     if pictures:
-        _write_page(folder, tables, describe(tables["sweep"], where), groups, jobs)
+        _write_page(folder, tables, describe(tables["sweep"], where), groups, jobs, metric)
+
+
+def group_by_setting(jobs: Sequence[Job]) -> tuple[list[Group], set[str]]:
+    """Group the jobs of a sweep by what differs between them but for their seeds.
+
+    Returns:
+        The groups, and the overrides that all of them have.
+    """
+    chosen = [{item for item in job.overrides if not item.startswith(NO_SETTINGS)} for job in jobs]
+    common = set.intersection(*chosen)
+    groups = group_jobs(
+        (tuple(sorted(overrides - common)), job)
+        for overrides, job in zip(chosen, jobs, strict=True)
+    )
+    return groups, common
 
 
 def _write_page(
@@ -71,10 +83,15 @@ def _write_page(
     conditions: str,
     groups: Sequence[Group],
     jobs: Sequence[Job],
+    metric: str,
 ) -> None:
     """Write index.html, and the pictures that it shows."""
     sweep, retrieval = tables["sweep"], tables["retrieval"]
-    sections: list[pages.Section] = [on_page(sweep), pages.Text(conditions)]
+    sections: list[pages.Section] = [
+        on_page(ranked_table(groups, metric)),
+        pages.Text(f"Best first, by {metric}. {conditions}"),
+        on_page(sweep)._replace(folded="All measures"),
+    ]
     results = {group.setting: group.runs for group in groups}
     for name, figure, caption in (
         ("sensitivity", sensitivity_figure(results), SENSITIVITY_CAPTION),

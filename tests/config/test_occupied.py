@@ -10,7 +10,8 @@ import pytest
 from conftest import BRIEF, UNDRAWN, Run, read_run, run_command
 
 from src.config import occupied as module
-from src.config.occupied import RANKS, FolderInUseError, occupied
+from src.config.occupied import FolderInUseError, occupied
+from src.config.refused import RANKS
 
 ROOT = Path(__file__).parents[2]
 IN_USE = "is in use by another command: wait for its end, or name another folder"

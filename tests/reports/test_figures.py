@@ -100,6 +100,19 @@ def test_scores_are_written_where_there_are_some() -> None:
     assert labels == ["ours    sum", "projector", "theirs    probability"]
 
 
+def test_the_best_of_a_column_is_the_brightest() -> None:
+    keys = {"test/minterm_accuracy": "accuracy", "test/spectral/max_coherence": "coherence"}
+    rows: list[Row] = [
+        {key: Estimate(value, None) for key, value in zip(keys, values, strict=True)}
+        for values in ((0.90, 0.3), (0.92, 0.1), (0.94, 0.2))
+    ]
+    figure = estimates_figure([("a", "b")] * 3, keys, [*rows, {}], "mAP")
+    drawn: np.ma.MaskedArray = np.ma.asarray(figure.axes[0].images[0].get_array(), dtype=float)
+    shades: np.ndarray = np.ma.filled(drawn, np.nan)
+    expected = np.array([[0, 0], [0.5, 1], [1, 0.5], [np.nan, np.nan]])
+    assert np.allclose(shades, expected, equal_nan=True)
+
+
 def test_reliability_shows_frequencies_and_how_many_there_are() -> None:
     probabilities = torch.tensor([[0.1, 0.1, 0.1, 0.1, 0.95, 0.95]])
     curve = reliability(probabilities, torch.tensor([[1, 0, 0, 0, 1, 1]]))
@@ -110,7 +123,7 @@ def test_reliability_shows_frequencies_and_how_many_there_are() -> None:
         shown = measured[~np.isnan(measured).any(axis=1)]
         assert np.allclose(shown, [(0.1, 0.25), (0.95, 1)])  # empty bins are left out
     for bars in below.containers:
-        heights = [bar.get_height() for bar in bars]  # type: ignore[attr-defined]
+        heights = [bar.get_height() for bar in bars]
         assert {place: height for place, height in enumerate(heights) if height} == {1: 4, 14: 2}
     assert "before calibration 0.117, after calibration 0.117" in above.get_title()
     assert [legend.axes for legend in figure.legends] == [None]  # on no curve

@@ -206,9 +206,18 @@ def test_page_of_a_sweep_holds_every_cell_of_its_tables(
     browser: Chrome, trained_run: Run, tmp_path: Path
 ) -> None:
     folder = sweep_folder(tmp_path / "study" / "sweep", trained_run.metrics)
-    write_tables(folder, pictures=True)
+    write_tables(folder, "val/retrieval/map", pictures=True)
     browser.get(f"file://{folder / 'index.html'}")
-    sweep, retrieval, runs = browser.execute_script(READ_TABLES)
+    ranked, sweep, retrieval, runs = browser.execute_script(READ_TABLES)
+    assert ranked[0][:3] == ["loss.alpha", "n", "val mAP"]
+    assert [row[:2] for row in ranked[1:]] == [["0.5", "2"], ["0.9", "2"], ["0.99", "1 of 2"]]
+    assert [row[-1] for row in ranked[1:]] == ["*", "", ""]
+    width = (
+        "return [document.documentElement.scrollWidth, document.querySelector('table').offsetWidth]"
+    )
+    browser.set_window_size(1280, 1000)
+    page, table = browser.execute_script(width)
+    assert table < page <= 1280
     for shown, name in ((sweep, "sweep"), (retrieval, "retrieval")):
         with (folder / f"{name}.csv").open() as file:
             rows = list(csv.DictReader(file))

@@ -49,21 +49,49 @@ def test_a_sweep_over_two_numbers_is_a_grid_with_holes_where_runs_are_missing() 
     (axes,) = figure.axes
     shown: np.ndarray = np.ma.filled(np.ma.asarray(axes.images[0].get_array(), dtype=float), np.nan)
     expected = np.outer([0.5, 0.9, 0.99], [0.1, 1, 2, 10])
+    assert [text.get_text() for text in axes.texts][:3] == ["0.050", "0.500", "1.000"]
     expected[0, 3] = np.nan
+    expected = (expected - 0.05) / (9.9 - 0.05)
     assert np.allclose(shown, expected, equal_nan=True)
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0.5", "0.9", "0.99"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "1", "2", "10"]
 
 
+def test_two_values_are_worth_a_picture() -> None:
+    settings: Settings = {
+        ("loss.alpha=0.9",): [{ACCURACY: 1.0}],
+        ("loss.alpha=0.5",): [{ACCURACY: 0.5}],
+    }
+    figure = sensitivity_figure(settings)
+    assert figure is not None
+    heights = np.asarray(figure.axes[0].lines[0].get_ydata(), dtype=float)
+    assert np.allclose(heights, [0.5, 1])
+
+
+def test_the_best_cell_of_a_grid_is_the_brightest() -> None:
+    settings: Settings = {
+        (f"loss.alpha={alpha}", f"loss.beta={beta}"): [{ACCURACY: alpha + beta, GAP: alpha + beta}]
+        for alpha in (0.1, 0.2)
+        for beta in (0.3, 0.6)
+    }
+    figure = sensitivity_figure(settings)
+    assert figure is not None
+    rising, falling = (axes.images[0] for axes in figure.axes)
+    expected = np.array([[0, 0.75], [0.25, 1]])
+    assert np.allclose(np.asarray(rising.get_array(), dtype=float), expected)
+    assert np.allclose(np.asarray(falling.get_array(), dtype=float), 1 - expected)
+    assert rising.get_clim() == falling.get_clim() == (0, 1)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
-        {("loss.alpha=0.9",): [{ACCURACY: 1.0}], ("loss.alpha=0.5",): [{ACCURACY: 0.5}]},
+        {("loss.alpha=0.9", f"loss={name}"): [{ACCURACY: 1.0}] for name in ("ole", "mmcr")},
         {(f"loss={name}",): [{ACCURACY: 1.0}] for name in ("ole", "mmcr", "mcr2")},
         {(f"loss.alpha={alpha}",): [] for alpha in (0.5, 0.9, 0.99)},
         {(): [{ACCURACY: 1.0}]},
     ],
-    ids=["two values", "names", "nothing finished", "one setting"],
+    ids=["one value", "names", "nothing finished", "one setting"],
 )
 def test_other_sweeps_have_no_picture(settings: Settings) -> None:
     assert sensitivity_figure(settings) is None

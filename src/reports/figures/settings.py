@@ -1,40 +1,44 @@
 """Pictures of measures over settings: coloured tables, curves, grids and parallel coordinates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from src.metrics.names import smaller_is_better
 from src.reports.tables import Row
 
 HEADING_WIDTH = 15  # characters
+DARK = 0.6  # shades on which text is white
 
 
 def estimates_figure(
     names: Sequence[tuple[str, str]], columns: Mapping[str, str], rows: Sequence[Row], title: str
 ) -> Figure:
-    """Draw a coloured table of estimates.
+    """Draw a table of estimates, each column coloured from its worst mean to its best.
 
     Args:
         names: (R,), a method and how it was asked; rows of one method stand together.
         columns: From the keys of a row to headings.
-        rows: (R,), of estimates between 0 and 1; a missing one is an empty cell.
+        rows: (R,), of estimates; a missing one is an empty cell.
         title: The title of the picture.
     """
     cells = [[row.get(key) or None for key in columns] for row in rows]
-    means = [[float("nan") if cell is None else cell.mean for cell in line] for line in cells]
+    means = np.array([[np.nan if cell is None else cell.mean for cell in line] for line in cells])
+    columns_shaded = zip(columns, means.T, strict=True)
+    shades = np.transpose([shade(values, smaller_is_better(key)) for key, values in columns_shaded])
     figure = Figure(
         figsize=(5 + 1.15 * len(columns), 1.2 + 0.32 * len(names)), layout="constrained"
     )
     axes = figure.subplots()
-    axes.imshow(means, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    axes.imshow(shades, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     for row, line in enumerate(cells):
         for column, cell in enumerate(line):
             if cell is not None:
                 text = f"{cell.mean:.3f}" + ("" if cell.std is None else f" ± {cell.std:.3f}")
-                color = "white" if cell.mean < 0.6 else "black"
+                color = "white" if shades[row, column] < DARK else "black"
                 axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     methods = [method for method, _ in names]
     for row in range(1, len(names)):
@@ -73,10 +77,10 @@ def lines_figure(
         heights[name] = (scaled - scaled.min()) / width if width else np.full(len(scaled), 0.5)
     figure = Figure(figsize=(1.8 * len(axes) + 1, 3.6), layout="constrained")
     panel = figure.subplots()
-    shade = colormaps["viridis"]
+    color = colormaps["viridis"]
     for row in np.argsort(heights[colored_by]):
         line = [heights[name][row] for name in axes]
-        panel.plot(range(len(axes)), line, color=shade(heights[colored_by][row]), linewidth=1.5)
+        panel.plot(range(len(axes)), line, color=color(heights[colored_by][row]), linewidth=1.5)
     for place, values in enumerate(axes.values()):
         panel.axvline(place, color="0.6", linewidth=1)
         for value, height, side in (
@@ -124,13 +128,15 @@ def grid_figure(
     names: tuple[str, str],
     values: tuple[Sequence[str], Sequence[str]],
     panels: Mapping[str, Sequence[Sequence[float]]],
+    falling: Collection[str],
 ) -> Figure:
-    """Draw measures over two settings: a coloured grid for each measure.
+    """Draw measures over two settings: a grid for each, coloured from its worst value to its best.
 
     Args:
         names: The settings down and across.
         values: Their values, (m,) and (n,).
         panels: From measures to means, (m, n); NaN where there is none.
+        falling: Measures of which smaller values are better.
     """
     down, across = values
     width = 1 + 0.75 * len(across)
@@ -139,11 +145,11 @@ def grid_figure(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         shown = np.asarray(means, dtype=float)
-        middle = (np.nanmin(shown) + np.nanmax(shown)) / 2
-        axes.imshow(shown, cmap="viridis", aspect="auto")
+        shades = shade(shown, measure in falling)
+        axes.imshow(shades, vmin=0, vmax=1, cmap="viridis", aspect="auto")
         for (row, column), value in np.ndenumerate(shown):
             if not np.isnan(value):
-                color = "white" if value < middle else "black"
+                color = "white" if shades[row, column] < DARK else "black"
                 axes.text(
                     column, row, f"{value:.3f}", ha="center", va="center", fontsize=8, color=color
                 )
@@ -151,3 +157,19 @@ def grid_figure(
         axes.set_yticks(range(len(down)), down)
         axes.set(xlabel=names[1], ylabel=names[0], title=measure)
     return figure
+
+
+def shade(values: np.ndarray, falling: bool) -> np.ndarray:
+    """Scale values, NaN where there is none, from 0 for the worst to 1 for the best; 1/2 where all
+    are the same.
+
+    Args:
+        values: Of any shape.
+        falling: Whether smaller values are better.
+    """
+    known = values[~np.isnan(values)]
+    width = np.ptp(known) if known.size else 0
+    if not width:
+        return np.where(np.isnan(values), np.nan, 0.5)
+    shades = (values - known.min()) / width
+    return 1 - shades if falling else shades

@@ -90,7 +90,7 @@ def reliability_figure(panels: Mapping[str, Mapping[str, Reliability]]) -> Figur
         above.plot([0, 1], [0, 1], "--", color=THEORY, linewidth=1)
         for place, (name, curve) in enumerate(curves.items()):
             confidence, frequency, count = (
-                part.cpu().numpy() for part in (curve.confidence, curve.frequency, curve.count)
+                part.cpu().numpy() for part in (curve.confidence, curve.frequency, curve.counts)
             )
             above.plot(confidence, frequency, "o-", markersize=4, linewidth=1, label=CURVES[name])
             width = 1 / len(count) / len(curves)
