@@ -47,5 +47,5 @@ def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
     return Reliability(
         confidence=torch.bincount(bins, values, BINS) / counts,
         frequency=torch.bincount(bins, true, BINS) / counts,
-        count=counts,
+        counts=counts,
     )
