@@ -60,7 +60,7 @@ def spectral_contrastive_optimum(relation: Tensor, embedding_dim: int) -> Tensor
             positive, or has fewer than D samples.
     """
     normalized, probabilities = normalize_relation(relation)
-    _check_dim(embedding_dim, len(relation), "relation of N samples")
+    check_dim(embedding_dim, len(relation), "relation of N samples")
     values, vectors = torch.linalg.eigh(normalized)
     top = slice(len(values) - embedding_dim, None)
     scaled = vectors[:, top] * values[top].clamp(min=0).sqrt()
@@ -82,7 +82,7 @@ def vicreg_optimum(relation: Tensor, embedding_dim: int) -> Tensor:
             positive, or has not more than D samples.
     """
     normalized, probabilities = normalize_relation(relation)
-    _check_dim(embedding_dim, len(relation) - 1, "relation of N + 1 samples")
+    check_dim(embedding_dim, len(relation) - 1, "relation of N + 1 samples")
     constant = probabilities.sqrt()
     laplacian = torch.eye(len(normalized)).double() - normalized
     # Its eigenvalues are at most 2, so that the constant function comes last.
@@ -106,7 +106,7 @@ def pca_optimum(embeddings: Tensor, num_components: int, penalty: float) -> Tens
         ValueError: If penalty or the number of components is out of range.
     """
     check_positive(penalty=penalty)
-    _check_dim(num_components, embeddings.shape[1], "embeddings of N dimensions")
+    check_dim(num_components, embeddings.shape[1], "embeddings of N dimensions")
     centered = embeddings.detach().cpu().double()
     centered = centered - centered.mean(dim=0)
     values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
@@ -140,6 +140,6 @@ def normalize_relation(relation: Tensor) -> tuple[Tensor, Tensor]:
     return scales.unsqueeze(1) * weights * scales, degrees / degrees.sum()
 
 
-def _check_dim(dim: int, most: int, of: str) -> None:
+def check_dim(dim: int, most: int, of: str) -> None:
     if not 1 <= dim <= most:
         raise ValueError(f"the optimum has 1 to N dimensions, for a {of}, N = {most}, not {dim}")

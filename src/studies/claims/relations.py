@@ -1,13 +1,15 @@
-"""Relations between samples, of classes or of a random graph.
+"""Relations between samples, of classes, of a random graph or of neighbours.
 
-No sample is related to itself: losses contrast it with others. With every sample related to itself
-as well, the rank of a relation of classes is the number of classes.
+No sample is related to itself, unless evenly: losses contrast it with others. With every sample
+related to itself as well, the rank of a relation of classes is the number of classes.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import kneighbors_graph
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -43,6 +45,25 @@ def random_graph(num: int, density: float, seed: int, embedding_dim: int) -> Set
     weights, draws = torch.rand(2, num, num, generator=generator, dtype=torch.float64)
     relation = (weights * (draws < density)).triu(1)
     return Setting(relation + relation.T, None, embedding_dim)
+
+
+def related_evenly(labels: Tensor) -> Tensor:
+    """Samples of one-hot classes (N, K), each related to all of its class, itself too, by one over
+    its size: (N, N), whose rows sum to 1."""
+    return labels @ (labels / labels.sum(dim=0)).T
+
+
+def nearest_neighbours(num: int, neighbours: int, embedding_dim: int) -> Setting:
+    """Images of digits, related to those nearest in pixels, as NNCLR relates them in embeddings.
+
+    Args:
+        num: N.
+        neighbours: Number of neighbours; a pair that is near one way only counts half.
+        embedding_dim: D.
+    """
+    pixels = load_digits().data[:num]
+    graph = torch.from_numpy(kneighbors_graph(pixels, neighbours).toarray())
+    return Setting((graph + graph.T) / 2, None, embedding_dim)
 
 
 def is_unique(relation: Tensor, embedding_dim: int) -> bool:

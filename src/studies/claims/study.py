@@ -1,17 +1,31 @@
 """Claims of theory about optima over free embeddings, each held against a measured number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from matplotlib.figure import Figure, SubFigure
 from rich.progress import track
 
 from src.reports.figures.colors import MEASURED, THEORY
-from src.reports.tables import ResultTable
+from src.reports.tables import ResultTable, Row
 from src.studies.claims.self_supervised import SelfSupervisedClaims
 from src.studies.claims.supervised import SupervisedClaims
 from src.studies.claims.verdicts import COLUMNS, NEAR, Found
 from src.studies.geometry import cosines
+
+Key = tuple[str, str]  # a setting and a loss
+
+
+class Claims(Protocol):
+    """Optima, and claims about them."""
+
+    def descents(self) -> Mapping[Key, Callable[[], Found]]:
+        """Jobs that find optima."""
+
+    def rows(self, found: Mapping[Key, Found], bounds: Mapping[str, float]) -> list[Row]:
+        """Claims about what all jobs have found."""
+
 
 DRAWN_RELATIONS = ("uneven", "random_graph")
 
@@ -23,6 +37,7 @@ def run(
     remarks: str,
     self_supervised: SelfSupervisedClaims,
     supervised: SupervisedClaims,
+    others: Mapping[str, Claims],
 ) -> ResultTable:
     """Find all optima, judge the claims about them and draw `figure.png`.
 
@@ -31,12 +46,18 @@ def run(
         seeds: Seeds of the initial embeddings.
         bounds: Bounds that measured numbers are held against, by name.
         remarks: Text below the table.
-        self_supervised, supervised: The claims.
+        self_supervised, supervised: The claims, whose optima are drawn.
+        others: More claims, by name.
     """
-    jobs = self_supervised.descents() | supervised.descents()
-    found = {key: descend() for key, descend in track(jobs.items(), "descending", transient=True)}
-    rows = self_supervised.rows(found, bounds) + supervised.rows(found, bounds)
-    figure(self_supervised, supervised, found).savefig(folder / "figure.png", dpi=110)
+    claims: list[Claims] = [self_supervised, supervised, *others.values()]
+    jobs = [(part, key, job) for part in claims for key, job in part.descents().items()]
+    found: dict[Claims, dict[Key, Found]] = {part: {} for part in claims}
+    for part, key, descend in track(jobs, "descending", transient=True):
+        found[part][key] = descend()
+    rows = [row for part in claims for row in part.rows(found[part], bounds)]
+    rows.sort(key=lambda row: row["claim"][:3])
+    drawn = found[self_supervised] | found[supervised]
+    figure(self_supervised, supervised, drawn).savefig(folder / "figure.png", dpi=110)
     conditions = (
         f"Free embeddings in float64; the worst of the starts, of {len(seeds)}, that end within "
         f"{NEAR:g} of the least loss. Singular values above {bounds['rank']:g} of the largest "
@@ -48,7 +69,7 @@ def run(
 def figure(
     self_supervised: SelfSupervisedClaims,
     supervised: SupervisedClaims,
-    found: Mapping[tuple[str, str], Found],
+    found: Mapping[Key, Found],
 ) -> Figure:
     """Spectra of embeddings and of their relation, and cosines of embeddings under labels."""
     drawing = Figure(figsize=(15, 13.5), layout="constrained")
@@ -59,7 +80,7 @@ def figure(
 
 
 def _draw_spectra(
-    drawing: SubFigure, claims: SelfSupervisedClaims, found: Mapping[tuple[str, str], Found]
+    drawing: SubFigure, claims: SelfSupervisedClaims, found: Mapping[Key, Found]
 ) -> None:
     losses = claims.embedding_losses
     grid = drawing.subplots(len(DRAWN_RELATIONS), len(losses), sharey=True, squeeze=False)
@@ -77,9 +98,7 @@ def _draw_spectra(
     )
 
 
-def _draw_cosines(
-    drawing: SubFigure, claims: SupervisedClaims, found: Mapping[tuple[str, str], Found]
-) -> None:
+def _draw_cosines(drawing: SubFigure, claims: SupervisedClaims, found: Mapping[Key, Found]) -> None:
     grid = drawing.subplots(len(claims.labels), 1 + len(claims.losses), squeeze=False)
     for axes, (name, labels) in zip(grid, claims.labels.items(), strict=True):
         order = labels.minterms.argmax(dim=1).argsort(stable=True)
