@@ -13,7 +13,7 @@ class Reliability(NamedTuple):
 
     confidence: Tensor  # (15,), mean probability of each bin
     frequency: Tensor  # (15,), share of the bin that is true
-    count: Tensor  # (15,), float64, entries of the bin
+    number: Tensor  # (15,), float64, entries of the bin
 
     def expected_error(self) -> float:
         """Expected calibration error [0], between 0, calibrated, and 1.
@@ -25,7 +25,7 @@ class Reliability(NamedTuple):
             https://arxiv.org/abs/1706.04599
         """
         gaps = (self.confidence - self.frequency).abs()
-        return float((self.count * gaps).nansum() / self.count.sum())
+        return float((self.number * gaps).nansum() / self.number.sum())
 
 
 def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
@@ -41,5 +41,5 @@ def reliability(probabilities: Tensor, truth: Tensor) -> Reliability:
     return Reliability(
         confidence=torch.bincount(bins, values, BINS) / counts,
         frequency=torch.bincount(bins, true, BINS) / counts,
-        count=counts,
+        number=counts,
     )

@@ -16,7 +16,7 @@ def test_bins_are_those_of_scikit_learn_and_the_error_that_of_torchmetrics() -> 
     count = np.histogram(probabilities, bins=BINS, range=(0, 1))[0]
     assert result.confidence.tolist() == pytest.approx(confidence)
     assert result.frequency.tolist() == pytest.approx(frequency)
-    assert result.count.tolist() == count.tolist()
+    assert result.number.tolist() == count.tolist()
     flat = torch.from_numpy(probabilities).flatten(), torch.from_numpy(truth).flatten().int()
     expected = binary_calibration_error(*flat, n_bins=BINS, norm="l1")
     assert result.expected_error() == pytest.approx(float(expected), abs=1e-5)
@@ -33,4 +33,4 @@ def test_true_probabilities_are_calibrated() -> None:
 def test_certainty_that_is_wrong_is_the_worst_and_empty_bins_count_nothing() -> None:
     result = reliability(torch.ones(5, 2), torch.zeros(5, 2))
     assert result.expected_error() == 1
-    assert result.count.tolist() == [0] * (BINS - 1) + [10]
+    assert result.number.tolist() == [0] * (BINS - 1) + [10]

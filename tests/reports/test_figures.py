@@ -110,7 +110,7 @@ def test_reliability_shows_frequencies_and_how_many_there_are() -> None:
         shown = measured[~np.isnan(measured).any(axis=1)]
         assert np.allclose(shown, [(0.1, 0.25), (0.95, 1)])  # empty bins are left out
     for bars in below.containers:
-        heights = [bar.get_height() for bar in bars]  # type: ignore[attr-defined]
+        heights = [bar.get_height() for bar in bars]
         assert {place: height for place, height in enumerate(heights) if height} == {1: 4, 14: 2}
     assert "before calibration 0.117, after calibration 0.117" in above.get_title()
     assert [legend.axes for legend in figure.legends] == [None]  # on no curve

@@ -88,13 +88,13 @@ def reliability_figure(panels: Mapping[str, Mapping[str, Reliability]]) -> Figur
     for (above, below), (title, curves) in zip(axes.T, panels.items(), strict=True):
         above.plot([0, 1], [0, 1], "--", color=THEORY, linewidth=1)
         for place, (name, curve) in enumerate(curves.items()):
-            confidence, frequency, count = (
-                part.cpu().numpy() for part in (curve.confidence, curve.frequency, curve.count)
+            confidence, frequency, number = (
+                part.cpu().numpy() for part in (curve.confidence, curve.frequency, curve.number)
             )
             above.plot(confidence, frequency, "o-", markersize=4, linewidth=1, label=CURVES[name])
-            width = 1 / len(count) / len(curves)
+            width = 1 / len(number) / len(curves)
             below.bar(
-                np.arange(len(count)) / len(count) + place * width, count, width, align="edge"
+                np.arange(len(number)) / len(number) + place * width, number, width, align="edge"
             )
         errors = [f"{CURVES[name]} {each.expected_error():.3f}" for name, each in curves.items()]
         above.set_title(f"{title}\nerror {', '.join(errors)}", fontsize=10)
