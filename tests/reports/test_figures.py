@@ -91,7 +91,7 @@ def test_the_best_of_a_column_is_the_brightest() -> None:
         for values in ((0.90, 0.3), (0.92, 0.1), (0.94, 0.2))
     ]
     figure = estimates_figure([("a", "b")] * 3, keys, [*rows, {}], "mAP")
-    drawn = np.ma.asarray(figure.axes[0].images[0].get_array(), dtype=float)
+    drawn: np.ndarray = np.ma.asarray(figure.axes[0].images[0].get_array(), dtype=float)
     shades: np.ndarray = np.ma.filled(drawn, np.nan)
     expected = np.array([[0, 0], [0.5, 1], [1, 0.5], [np.nan, np.nan]])
     assert np.allclose(shades, expected, equal_nan=True)
