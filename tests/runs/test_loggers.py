@@ -319,7 +319,7 @@ def test_resumed_run_knows_the_best_checkpoint_of_before() -> None:
     class Noting(WandbLogger):
         """Keeps the callbacks that it is told of."""
 
-        experiment = SimpleNamespace(step=0)  # type: ignore[assignment]
+        experiment = SimpleNamespace(step=0)
 
         def __init__(self) -> None:
             self.noted: list[ModelCheckpoint] = []
