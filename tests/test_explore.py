@@ -234,9 +234,11 @@ def test_a_phone_shows_the_best_images_of_every_model_at_once(browser: Chrome, s
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
         visit = Visit(browser, site.url)
-        for model in (0, 1):
-            place = visit.cards(model)[0].rect
-            assert place["y"] + place["height"] < screen["height"]
+        seen = """const place = arguments[0].getBoundingClientRect();
+            return arguments[0].contains(
+              document.elementFromPoint(place.left + place.width / 2, place.bottom - 5))"""
+        for model in (0, 1):  # whole, and under nothing
+            assert browser.execute_script(seen, visit.cards(model)[0])
         cut = "return [...document.querySelectorAll('.bars span')].filter(%s).length"
         assert browser.execute_script(cut % "(name) => name.scrollWidth > name.clientWidth") == 0
         wide = browser.execute_script("return document.documentElement.scrollWidth")
