@@ -229,6 +229,24 @@ def test_an_image_shows_its_minterms(visit: Visit) -> None:
     assert of_query == pytest.approx(float(card.text.split()[-1]), abs=0.02)
 
 
+def test_a_phone_shows_the_best_images_of_every_model_at_once(browser: Chrome, site: Site) -> None:
+    screen = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        visit = Visit(browser, site.url)
+        seen = """const place = arguments[0].getBoundingClientRect();
+            return arguments[0].contains(
+              document.elementFromPoint(place.left + place.width / 2, place.bottom - 5))"""
+        for model in (0, 1):  # whole, and under nothing
+            assert browser.execute_script(seen, visit.cards(model)[0])
+        cut = "return [...document.querySelectorAll('.bars span')].filter(%s).length"
+        assert browser.execute_script(cut % "(name) => name.scrollWidth > name.clientWidth") == 0
+        wide = browser.execute_script("return document.documentElement.scrollWidth")
+        assert wide <= screen["width"]
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_models_answer_beside_each_other(visit: Visit) -> None:
     visit.ask("even & prime & square")  # of no digit: only independent literals allow for it
     first, second = visit.all("#ranking-0, #ranking-1")
