@@ -88,7 +88,7 @@ def test_the_page_explains_an_image_by_its_likeliest_minterms(shared: Shared, fa
     values = [minterm.value for minterm in explained.minterms]
     assert values == sorted(values, reverse=True)
     embedding = models[0].images("test split").embeddings[:1]
-    p = models[0].module.readout.literal_probabilities(embedding)[0]
+    p = models[0].module.readout.literal_probabilities(embedding, calibrated=True)[0]
     assert values[0] == pytest.approx(float(torch.maximum(p, 1 - p).prod()))
 
 
