@@ -90,7 +90,7 @@ def test_everything_answers_at_a_size_of_one(
         fault, ranking, detail, asked = search([model], place, query, k=1)
         assert not fault
         assert ranking.count('class="card"') == 1
-        assert "p(literal | x)" in detail
+        assert "likeliest minterms" in detail
         assert asked is not None
 
 

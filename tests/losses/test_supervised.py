@@ -41,7 +41,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "opl": lambda x, y, _: opl_loss(x, y, 0.5),
     "mcr2": lambda x, y, _: mcr2_loss(x, y, 0.5),
     "supcon": lambda x, y, _: supcon_loss(x, y, 0.1),
-    "nuclear_kernel": lambda x, y, _: nuclear_kernel_loss(x, y, 0.99, 0.05),
+    "nuclear_kernel": lambda x, y, _: nuclear_kernel_loss(x, y, 0.9, 0.05),
     "grassmann": lambda x, y, bases: grassmann_loss(x, y, bases, 25.0),
     "harmonic": lambda x, y, centers: harmonic_loss(x, y, centers, 8.0),
 }
