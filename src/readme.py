@@ -34,7 +34,8 @@ from src.reports.tables import Estimate, markdown_table
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "conf", "experiments", "results", "results/benchmark", "src", "src/readouts")
 PAGES = tuple(ROOT / folder / "README.md" for folder in FOLDERS)
-WHERE = r"(?P<where>\w+/\w+)(?P<conditions>(?:; [^:;=<>]+=(?:\"[^\";<>]+\"|[^:;\"<>]+))*)"
+COLUMN, CELL = r"[^:;=<>]+", r"\"[^\"<>]+\"|[^:;\"<>]+"
+WHERE = rf"(?P<where>\w+/\w+)(?P<conditions>(?:; {COLUMN}=(?:{CELL}))*)"
 BLOCK = re.compile(rf"<!-- table {WHERE}: (?P<columns>[^>]+) -->\n.*?<!-- end of table -->", re.S)
 VALUE = re.compile(
     rf"(?P<marker><!-- value {WHERE}: (?P<column>[^>]+?)(?:, (?P<figures>\d) figures)? -->)"
@@ -113,8 +114,7 @@ def _rows(match: re.Match[str]) -> pd.DataFrame:
     """The rows of a table that fulfil the conditions."""
     path = ROOT / "results" / match["where"] / "table.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for condition in match["conditions"].split("; ")[1:]:
-        column, _, value = condition.partition("=")
+    for column, value in re.findall(f"; ({COLUMN})=({CELL})", match["conditions"]):
         table = table[_column(table, column) == value.strip('"')]
     if table.empty:
         raise ValueError(f"{path} has no row with{match['conditions']}")
