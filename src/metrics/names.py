@@ -189,6 +189,13 @@ def query_groups(keys: Iterable[str], stage: str) -> dict[str, str]:
     return {group: group.replace("_", " ") for group in groups}
 
 
+# The four that say the most, of a stage
+HEADLINES = (
+    *(MINTERM_ACCURACY, LITERAL_AUPRC),
+    *(retrieval_name(MAP, POSITIVE), retrieval_name(MAP, NEGATED)),
+)
+
+
 def smaller_is_better(key: str) -> bool:
     """Whether the smaller of two values of a metric is the better one: a loss or gap, an error of
     calibration, the coherence of minterms or a commutator.

@@ -16,13 +16,12 @@ from src.metrics.names import (
     BESIDE,
     CALIBRATED,
     CALIBRATION,
+    HEADLINES,
     KNN_ACCURACY,
     LINEAR_ACCURACY,
     LITERAL_AUPRC,
     MAP,
     MINTERM_ACCURACY,
-    NEGATED,
-    POSITIVE,
     PRECISION,
     PROPOSITIONS,
     RELATIVE_GAP,
@@ -30,7 +29,6 @@ from src.metrics.names import (
     SEMANTIC_COHERENCE,
     SPECTRAL,
     calibration_name,
-    retrieval_name,
 )
 from src.reports.console import make_console
 from src.runs.naming import read_flag
@@ -44,17 +42,16 @@ BEST = {
     ),
     "min": re.compile(rf"(train|val)/(\w+/)?(loss|\w+_gap)$|val/{CALIBRATION}/"),
 }
-RANKINGS = (retrieval_name(MAP, POSITIVE), retrieval_name(MAP, NEGATED))
 # What to look at first. It is logged a second time below `main/`: W&B makes a section of panels of
 # each prefix, and this one comes before those of the stages.
 MAIN = {
     name: f"main/{name.replace('/', '_')}"
     for name in (
         "train/loss",
-        *(f"val/{name}" for name in (MINTERM_ACCURACY, LITERAL_AUPRC, *RANKINGS)),
+        *(f"val/{name}" for name in HEADLINES),
         f"val/{calibration_name(CALIBRATED, PROPOSITIONS)}",
         *(f"val/{name}" for name in (SEMANTIC_COHERENCE, RELATIVE_GAP)),
-        *(f"test/{name}" for name in (MINTERM_ACCURACY, LITERAL_AUPRC, *RANKINGS)),
+        *(f"test/{name}" for name in HEADLINES),
         *(f"test/{name}" for name in (LINEAR_ACCURACY, KNN_ACCURACY)),
     )
 }

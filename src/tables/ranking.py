@@ -5,23 +5,10 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from src.metrics.names import (
-    LITERAL_AUPRC,
-    MAIN_HEADINGS,
-    MAP,
-    MINTERM_ACCURACY,
-    NEGATED,
-    POSITIVE,
-    retrieval_name,
-    smaller_is_better,
-)
+from src.metrics.names import HEADLINES, MAIN_HEADINGS, smaller_is_better
 from src.reports.tables import Estimate, ResultTable, Row, cell
 from src.tables.aggregate import Group, finished_runs, stage_of
 
-SHOWN = (
-    *(MINTERM_ACCURACY, LITERAL_AUPRC),
-    *(retrieval_name(MAP, POSITIVE), retrieval_name(MAP, NEGATED)),
-)
 BEST = "best"
 
 
@@ -34,7 +21,7 @@ def ranked_table(groups: Sequence[Group], metric: str) -> ResultTable:
     """
     stage = stage_of(finished_runs(groups))
     measures = {metric: metric.replace("val/retrieval/map", "val mAP").replace("_", " ")}
-    measures |= {f"{stage}/{name}": MAIN_HEADINGS[name] for name in SHOWN}
+    measures |= {f"{stage}/{name}": MAIN_HEADINGS[name] for name in HEADLINES}
     keys = list(dict.fromkeys(_key(override) for group in groups for override in group.setting))
     rows = []
     for group in groups:

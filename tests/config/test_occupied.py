@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import BRIEF, UNDRAWN, Run, read_run, run_command
+from filelock import FileLock
 
 from src.config import occupied as module
 from src.config.occupied import FolderInUseError, occupied
-from src.config.refused import RANKS
+from src.config.refused import LOCK, RANKS, missing, removing_if_refused
 
 ROOT = Path(__file__).parents[2]
 IN_USE = "is in use by another command: wait for its end, or name another folder"
@@ -50,6 +51,24 @@ def test_a_folder_is_had_by_one_and_given_back() -> None:
         raise ZeroDivisionError
     with occupied(folder):
         pass
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_folder_that_another_made_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path("meanwhile")
+    first = FileLock(folder / LOCK)
+
+    def late(path: Path) -> list[Path]:
+        found = missing(path)
+        path.mkdir()
+        first.acquire()
+        return found
+
+    monkeypatch.setattr(module, "missing", late)
+    with pytest.raises(FolderInUseError), removing_if_refused(), occupied(folder):
+        pass
+    assert (folder / LOCK).exists()
+    first.release()
 
 
 @pytest.mark.usefixtures("impatient")
