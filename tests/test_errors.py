@@ -780,3 +780,14 @@ def test_error_leaves_the_command_with_its_traceback_on_request(
     monkeypatch.setattr(sys, "argv", ["src/train.py", "loss.alpha=2", "hydra.run.dir=run"])
     with pytest.raises(InstantiationException, match="alpha must be a number between 0 and 1"):
         main()
+
+
+def test_errors_of_several_processes_keep_their_lines() -> None:
+    packets, end = os.pipe2(os.O_DIRECT)  # where each write is read by itself
+    command = [sys.executable, "-u", "-m", "src.train", "loss.alhpa=0.9"]
+    subprocess.run(command, cwd=ROOT, stderr=end, check=False)
+    os.close(end)
+    written = [packet.decode() for packet in iter(lambda: os.read(packets, 4096), b"")]
+    assert [text for text in written if "alhpa" in text] == [written[-1]]
+    assert written[-1].startswith("error: ")
+    assert written[-1].endswith("\n")

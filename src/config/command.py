@@ -26,7 +26,7 @@ from src.config.groups import CONF_DIR
 from src.config.instantiate import check_value
 from src.config.occupied import occupied
 from src.config.options import check_options, choose_groups
-from src.config.output import unfailing_output
+from src.config.output import unfailing_output, write_whole_lines
 from src.config.overrides import expand_home, quote_arguments
 from src.config.refused import removing_if_refused
 
@@ -72,6 +72,7 @@ def command(
                 finally:
                     os.environ["HYDRA_FULL_ERROR"] = "1"
 
+            write_whole_lines()
             # Lightning 2.6 calls a name that torch 2.12 renames.
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
             options = {f"--{key.replace('_', '-')}": f"{key}=true" for key in flags}

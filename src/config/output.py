@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 # What progress bars draw, for terminals that have no such characters
@@ -25,6 +26,14 @@ def unfailing_output() -> Iterator[None]:
             if stream is not None:
                 stream.flush()
         sys.stdout, sys.stderr = before
+
+
+def write_whole_lines() -> None:
+    """Let each line reach standard error in one piece, in an unbuffered Python too, so that what
+    several processes say does not mix within a line.
+    """
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr.reconfigure(line_buffering=True, write_through=False)
 
 
 class Unfailing:
