@@ -28,6 +28,7 @@ from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.readout import Readout, check_pairing
 from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
+from src.runs.memory import keep_freed_memory
 from src.runs.processes import check_processes
 from src.runs.threads import ChooseThreads
 from src.subspaces.minterms import MAX_MINTERMS, encode_labels
@@ -117,6 +118,7 @@ def build_trainer(
     """
     check_value("trainer.threads", config.threads, int | None)
     if config.accelerator == "cpu":
+        keep_freed_memory()
         image = torch.zeros(1, *data.image_set.stored_shape, dtype=torch.uint8)
         callbacks = [ChooseThreads(config.threads, image, data.batch_size), *callbacks]
     config = config.copy()
