@@ -2,6 +2,7 @@
 
 import errno
 import re
+import traceback
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -70,6 +71,9 @@ def _describe(error: BaseException) -> str:
         message += f", {_likely_place()}"
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         message += f": {str(error.__cause__).splitlines()[0]}"
+    if not message and error.__traceback__ is not None:  # of an assertion, in most cases
+        *_, place = traceback.extract_tb(error.__traceback__)
+        message = f"{place.line} ({place.filename}:{place.lineno})"
     if isinstance(error, USER_ERRORS) or type(error).__name__ == LIGHTNINGS:
         return message
     return f"{type(error).__name__}: {message}{HINT}"

@@ -24,7 +24,7 @@ NUMBERS_OF_PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 class NewFolder(Callback):
     """Hydra calls this before a run or a sweep. A folder that is named by a time is this command's
     alone, under the next free name: others may start within the same second. A folder that is
-    named otherwise is taken as it is, that of a run occupied before Hydra writes into it.
+    named otherwise is taken as it is, and occupied before Hydra writes into it.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -35,6 +35,7 @@ class NewFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         with _said():
             settle(config, "sweep")
+            occupy(Path(config.hydra.sweep.dir))
         # Jobs compose their configs anew, of these overrides.
         with read_write(config.hydra.overrides):
             config.hydra.overrides.hydra.append(quote("hydra.sweep.dir", config.hydra.sweep.dir))

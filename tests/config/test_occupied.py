@@ -125,6 +125,15 @@ def test_the_second_command_in_a_folder_is_refused(
 
 
 @pytest.mark.usefixtures("impatient")
+def test_the_second_sweep_in_a_folder_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    with occupied(folder):
+        result = run_command("train", "-m", f"hydra.sweep.dir={folder}", *BRIEF, "seed=1,2")
+    assert result == (1, f"error: {folder} {IN_USE}")
+    assert [path.name for path in folder.iterdir()] == [".lock"]
+
+
+@pytest.mark.usefixtures("impatient")
 def test_the_second_command_for_a_table_is_refused(tmp_path: Path) -> None:
     arguments = ["table=synthetic", f"runs_dir={tmp_path}", f"results_dir={tmp_path / 'results'}"]
     with occupied(tmp_path / "synthetic" / "smoke"):
