@@ -486,7 +486,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         "strict must be true or false, not 'perhaps'",
     ),
     # Names of files as references to other keys
-    "assertion of a library": ("train", ["hydra.verbose={a:1}"], "isinstance(verbose_config"),
+    "assertion of a library": ("train", ["hydra.verbose={{a:1}}"], "isinstance(verbose_config"),
     "folder of a run": ("train", ["hydra.run.dir=${{b}}/run"], f"hydra.run.dir: {NO_KEY}"),
     "folder of a sweep": ("train", ["-m", "hydra.sweep.dir=${{b}}"], f"hydra.sweep.dir: {NO_KEY}"),
     "folder of all data": ("prepare", ["data_dir=a${{b}}"], f"data_dir: {NO_KEY}"),
