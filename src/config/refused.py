@@ -10,7 +10,7 @@ from pathlib import Path
 LOCK = ".lock"
 # Variables that number the processes of one command, which share its folder
 RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
-NO_RESULTS = (LOCK, ".hydra/*", "*.log", "multirun.yaml")  # that Hydra and locks leave
+NO_RESULTS = (".*lock", ".hydra/*", "*.log", "multirun.yaml")  # that Hydra and locks leave
 _made: ContextVar[list[list[Path]]] = ContextVar("_made")
 
 

@@ -14,8 +14,6 @@ from src.readouts.prompts import FRAMES, captions, minterm_captions, prompt, voc
 from src.readouts.readout import PROBABILITIES
 from src.subspaces.propositions import Proposition, evaluate_independent
 
-ABSENT_MENTIONED = 0.1  # chance that a caption says of a literal that it is not there
-
 
 class TextReadout(MintermReadout):
     """Images are compared with texts, as CLIP does zero-shot.
@@ -36,6 +34,10 @@ class TextReadout(MintermReadout):
         encoder: The encoder of images, with D dimensions. One that came with an encoder of texts
             lends it, and its temperature; beside any other a small one is trained along.
         loss: The loss that learns the inverse temperature of similarities.
+        absent_mentioned: Chance that a caption in training says "not" of a literal that is false.
+
+    Raises:
+        ValueError: If the chance is not between 0 and 1.
     """
 
     name = "text"
@@ -51,9 +53,17 @@ class TextReadout(MintermReadout):
     )
 
     def __init__(
-        self, minterms: Tensor, literals: Sequence[str], encoder: Encoder, loss: ContrastiveLoss
+        self,
+        minterms: Tensor,
+        literals: Sequence[str],
+        encoder: Encoder,
+        loss: ContrastiveLoss,
+        absent_mentioned: float,
     ) -> None:
+        if not 0 <= absent_mentioned <= 1:
+            raise ValueError(f"absent_mentioned must be between 0 and 1, not {absent_mentioned}")
         super().__init__(minterms)
+        self.absent_mentioned = absent_mentioned
         self.literals = tuple(literals)
         self.text: Callable[[Sequence[str]], Tensor]
         self.check_texts: Callable[[Sequence[str]], None] | None = None
@@ -78,7 +88,7 @@ class TextReadout(MintermReadout):
     def encode_labels(self, labels: Tensor, minterms: Tensor, label_coding: str) -> Tensor:
         """Embed captions of labels (N, C), drawn anew: (N, D)."""
         del minterms, label_coding
-        return self.text(captions(labels, self.literals, ABSENT_MENTIONED))
+        return self.text(captions(labels, self.literals, self.absent_mentioned))
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         """Similarities with the captions of minterms, which name what is there: (N, M)."""

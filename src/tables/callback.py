@@ -11,9 +11,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from src.config.refused import LOCK
 from src.metrics.names import MAP, retrieval_name
 from src.reports.console import make_console
+
+LOCK = ".tables.lock"
 
 
 class SweepTable(Callback):

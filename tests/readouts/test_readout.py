@@ -73,10 +73,23 @@ class Directions(DualEncoder):
         return torch.eye(self.embedding_dim)[numbers]
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.0, 0), (1.0, 200)])
+def test_captions_mention_as_much_of_what_is_not_there_as_asked(share: float, said: int) -> None:
+    text = Directions(10000)
+    minterms = torch.tensor(list(product((0, 1), repeat=3)))
+    readout = TextReadout(minterms, LITERALS, text, ContrastiveLoss(), absent_mentioned=share)
+    readout.encode_labels(torch.tensor([[1, 0, 0]] * 100), minterms, "captions")
+    assert sum(sentence.count("not ") for sentence in text.seen) == len(text.seen) * said / 100
+    with pytest.raises(ValueError, match="absent_mentioned must be between 0 and 1"):
+        TextReadout(minterms, LITERALS, text, ContrastiveLoss(), absent_mentioned=1.5)
+
+
 def test_text_scores_compare_images_with_prompts() -> None:
     text = Directions(40)
     minterms = torch.tensor(list(product((0, 1), repeat=3)))
-    readout = TextReadout(minterms, LITERALS, text, ContrastiveLoss().double())
+    readout = TextReadout(
+        minterms, LITERALS, text, ContrastiveLoss().double(), absent_mentioned=0.1
+    )
     embeddings = torch.rand(5, 40, generator=torch.Generator().manual_seed(0))
     unit = torch.nn.functional.normalize(embeddings.double(), dim=1)
 
