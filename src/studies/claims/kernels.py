@@ -18,7 +18,7 @@ import torch
 from scipy.linalg import subspace_angles
 from scipy.special import ive
 from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LinearLR
 
@@ -26,7 +26,7 @@ from src.losses.spectral_contrastive import spectral_contrastive_loss
 from src.reports.tables import Row
 from src.studies.claims.verdicts import Claim, Found, converged_to, judge
 from src.studies.descent import Optimum, quasi_newton, random_start
-from src.studies.digits import split
+from src.studies.digits import perceptron, split
 from src.studies.geometry import kernel_alignment, relative_error
 from src.subspaces.spectral_embedding import nystroem_embeddings, spectral_contrastive_optimum
 
@@ -150,13 +150,7 @@ class KernelClaims:
         width, lr, steps = (self.encoder[name] for name in ("width", "lr", "steps"))
         inputs = self.inputs.float()
         torch.manual_seed(seed)
-        model = nn.Sequential(
-            nn.Linear(self.inputs.shape[1], width),
-            nn.GELU(),
-            nn.Linear(width, width),
-            nn.GELU(),
-            nn.Linear(width, self.embedding_dim),
-        )
+        model = perceptron(width, self.embedding_dim)
         optimizer = Adam(model.parameters(), lr=lr)
         schedule = LinearLR(optimizer, 1.0, 0.0, steps)
         for _ in range(steps):
