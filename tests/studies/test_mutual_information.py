@@ -15,10 +15,10 @@ from sklearn.metrics import mutual_info_score
 from src.data.digits import DIGITS_WITH
 from src.studies.mutual_information import (
     ALL,
-    BOTH,
     CHANGES,
     EPOCHS,
     LAST,
+    OF_ONE,
     Run,
     Training,
     codings,
@@ -58,7 +58,7 @@ def test_correlations_are_those_of_counted_ranks() -> None:
         EPOCHS: [plain(*pair) for pair in zip(gaps, bits, strict=True)],
         CHANGES: [plain(g[1:] - g[:-1], b[1:] - b[:-1]) for g, b in zip(gaps, bits, strict=True)],
         LAST: [plain(gaps[part, 5], bits[part, 5]) for part in (slice(4), slice(4, 8))],
-        BOTH: [plain(gaps[:, 5], bits[:, 5])],
+        OF_ONE: [plain(gaps[part].ravel(), bits[part].ravel()) for part in (slice(4), slice(4, 8))],
         ALL: [plain(gaps.flatten(), bits.flatten())],
     }
     found = correlate(runs, "e")
