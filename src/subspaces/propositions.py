@@ -30,7 +30,9 @@ from torch import Tensor
 
 from src.subspaces.minterms import distinct_minterms, find_minterms
 
-_ALGEBRA = boolean.BooleanAlgebra()
+# After the letter, digit or underscore that it begins with, a name may hold these: interface::x11,
+# implemented-in::c++, v1.2
+_ALGEBRA = boolean.BooleanAlgebra(allowed_in_token=("_", ".", ":", "+", "-"))
 
 SYNTAX = """\
 A query combines literals by name with ~ (not), & (and), | (or), tightest first, and parentheses.
@@ -228,11 +230,20 @@ def evaluate_independent(propositions: Sequence[Proposition], literals: Tensor) 
 def _number(literals: tuple[str, ...]) -> Mapping[str, int]:
     """Columns of literals by their names, which are checked once for all propositions."""
     for name in literals:
-        if not name.replace("_", "").isalnum() or next(_tokens(name))[0] != TOKEN_SYMBOL:
+        if not _is_name(name):
             raise PropositionError(f"{name!r} cannot name a literal: it means something else here")
     if len(set(literals)) < len(literals):
         raise PropositionError(f"literals must have different names: {', '.join(literals)}")
     return {name: column for column, name in enumerate(literals)}
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text is read as one name, and nothing of it as something else."""
+    try:
+        tokens = [(kind, token) for kind, token, _ in _tokens(text)]
+    except PropositionError:
+        return False
+    return tokens == [(TOKEN_SYMBOL, text)]
 
 
 def _read(text: str, literals: Mapping[str, int]) -> list[Token]:

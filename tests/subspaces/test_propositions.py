@@ -66,7 +66,7 @@ def join(tokens: Sequence[str], choices: st.DataObject) -> str:
     """Text of tokens, with whitespace between words and at random elsewhere."""
     text = choices.draw(st.sampled_from(["", " "]))
     for token in tokens:
-        words_meet = re.search(r"\w$", text) and re.match(r"\w", token)
+        words_meet = re.search(r"[\w.:+-]$", text) and re.match(r"\w", token)
         text += choices.draw(st.sampled_from([" ", "\t", " \n "] if words_meet else ["", " "]))
         text += token
     return text + choices.draw(st.sampled_from(["", " "]))
@@ -78,6 +78,35 @@ def test_proposition_holds_where_python_says_so(tree: Tree, choices: st.DataObje
     proposition = Proposition(join(spell(tree, choices), choices), LITERALS)
     expected = [evaluate(tree, dict(zip(LITERALS, row, strict=True))) for row in ROWS]
     assert proposition.holds(TABLE).tolist() == expected
+
+
+WORDS_OF_THE_SYNTAX = {"not", "and", "or", "true", "false", "none", "0", "1"}
+NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,12}", fullmatch=True).filter(
+    lambda name: name.lower() not in WORDS_OF_THE_SYNTAX
+)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(
+    tree=TREES,
+    names=st.lists(NAMES, min_size=len(LITERALS), max_size=len(LITERALS), unique=True),
+    choices=st.data(),
+)
+def test_names_may_hold_colons_dots_and_signs(
+    tree: Tree, names: list[str], choices: st.DataObject
+) -> None:
+    renamed = dict(zip(LITERALS, names, strict=True))
+    tokens = [renamed.get(token, token) for token in spell(tree, choices)]
+    proposition = Proposition(join(tokens, choices), names)
+    expected = [evaluate(tree, dict(zip(LITERALS, row, strict=True))) for row in ROWS]
+    assert proposition.holds(TABLE).tolist() == expected
+
+
+def test_names_of_packages_tags_are_literals() -> None:
+    tags = ["implemented-in::c", "implemented-in::c++", "works-with::3dmodel", "devel::lang:c++"]
+    proposition = Proposition(" implemented-in::c++&~devel::lang:c++|works-with::3dmodel", tags)
+    rows = torch.tensor(list(product([False, True], repeat=4)))
+    assert proposition.holds(rows).tolist() == [(b and not d) or c for _, b, c, d in rows.tolist()]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +258,7 @@ def test_propositions_are_equal_if_text_and_literals_are() -> None:
         ("even & (order", 7),
         ("even $ order", 5),
         ("even & #order", 7),
-        ("even-order", 4),
+        ("even -order", 5),
         ("even == order", 5),
         ("even,order", 4),
         ("'even'", 0),
@@ -284,6 +313,7 @@ def test_an_empty_text_is_said_to_be_empty(text: str) -> None:
         ("evn & order", "evn", "even"),
         ("even & wearing_hat", "wearing_hat", "Wearing_Hat"),
         ("even & ~(order | noteven)", "noteven", "not_even"),
+        ("even+order", "even+order", "order"),
     ],
 )
 def test_unknown_literals_are_answered_with_the_closest(
@@ -346,7 +376,10 @@ def test_junk_is_read_or_refused(text: str) -> None:
     assert proposition.holds(TABLE).shape == (len(TABLE),)
 
 
-@pytest.mark.parametrize("name", ["0", "1", "true", "none", "and", "No Finding", "T-shirt", ""])
+@pytest.mark.parametrize(
+    "name",
+    [*("0", "1", "true", "none", "and", "No Finding", ""), *("-a", "+a", ":a", "a~b", "a&b", "a(b)")],
+)
 def test_names_that_mean_something_else_are_refused(name: str) -> None:
     with pytest.raises(PropositionError, match="cannot name a literal"):
         Proposition("even", ["even", name])
