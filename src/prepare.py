@@ -35,7 +35,7 @@ def prepare(config: DictConfig) -> None:
     )
     for heading in ("", *splits):
         table.add_column(heading, justify="right")
-    table.add_row("images", *(f"{len(split):,}" for split in splits.values()))
+    table.add_row(f"{image_set.item}s", *(f"{len(split):,}" for split in splits.values()))
     shares = [split.labels.double().mean(dim=0).tolist() for split in splits.values()]
     for literal, *parts in zip(image_set.literals, *shares, strict=True):
         table.add_row(literal, *(f"{part:.1%}" for part in parts))

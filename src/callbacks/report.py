@@ -45,7 +45,9 @@ class Report(Callback):
         images = data.image_set.splits["test"]
         figures = {
             "reliability": reliability_figure(evaluation.reliability),
-            "retrieval": _draw_rankings(evaluation.examples, images, collected.indices),
+            "retrieval": _draw_rankings(
+                evaluation.examples, images, collected.indices, data.image_set.item
+            ),
         }
         if (subspaces := pl_module.subspaces) is not None:
             figures["coherence"] = coherence_figure(
@@ -66,24 +68,27 @@ class Report(Callback):
         send(trainer, {f"test/{RETRIEVAL_TABLE}": table}, trainer.global_step)
 
 
-def _draw_rankings(rankings: list[Ranking], images: LabelledImages, indices: Tensor) -> Figure:
+def _draw_rankings(
+    rankings: list[Ranking], images: LabelledImages, indices: Tensor, item: str
+) -> Figure:
     """The best images of each ranking, and with them the first that should not be there.
 
     Args:
         rankings: Rankings of images whose positions in the split are `indices`, (N,).
         images: The split.
+        item: The word for one of them.
     """
-    captions, pixels, ranks, hits = [], [], [], []
+    captions, shown, ranks, hits = [], [], [], []
     for _, positions, relevant in rankings:
         wrong = (~relevant).nonzero().flatten()
         wrong = wrong[wrong >= TOP_K][:1]
-        shown = torch.cat([torch.arange(min(TOP_K, len(positions))), wrong.cpu()])
+        places = torch.cat([torch.arange(min(TOP_K, len(positions))), wrong.cpu()])
         captions.append(
             f"precision@{TOP_K} {relevant[:TOP_K].double().mean():.2f}; "
-            f"{int(relevant.sum())} of {len(relevant)} images answer it"
+            f"{int(relevant.sum())} of {len(relevant)} {item}s answer it"
         )
-        pixels.append(images[indices[positions].cpu()[shown]].images)
-        ranks.append((shown + 1).tolist())
-        hits.append(relevant.cpu()[shown].tolist())
+        shown.append(images.show(indices[positions].cpu()[places]))
+        ranks.append((places + 1).tolist())
+        hits.append(relevant.cpu()[places].tolist())
     queries = [ranking.query.text for ranking in rankings]
-    return retrieval_figure(queries, captions, pixels, ranks, hits)
+    return retrieval_figure(queries, captions, shown, ranks, hits)

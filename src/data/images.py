@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence, Sized
 from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -61,6 +61,15 @@ class LabelledImages(Dataset[ImageBatch]):
         """All images of the split, in order and in memory."""
         return self._images[self._positions]
 
+    @property
+    def names(self) -> list[str] | None:
+        """Texts that name the images of the split, if there are any."""
+        return None
+
+    def show(self, positions: Tensor) -> Tensor | list[str]:
+        """What a person sees of the images at these positions (n,): pixels, or texts."""
+        return self[positions].images
+
     def to(self, device: torch.device) -> "LabelledImages":
         """The split in the memory of a device.
 
@@ -99,6 +108,7 @@ class LabelledImages(Dataset[ImageBatch]):
 class ImageSet:
     """Base of all image sets: a subclass names its literals and loads its splits."""
 
+    item: ClassVar[str] = "image"  # the word for what the set holds
     literals: tuple[str, ...]
     example_queries: tuple[str, ...]  # shown in the report
     image_shape: tuple[int, int, int]  # channels, height, width

@@ -94,6 +94,20 @@ def check_channels(image_shape: Sequence[int]) -> None:
         )
 
 
+def check_texts(image_shape: Sequence[int]) -> None:
+    """Raise ValueError unless images of this shape are texts: one row of bytes."""
+    if tuple(image_shape[:2]) != (1, 1):
+        raise ValueError(
+            f"this encoder reads texts, not images of {' x '.join(map(str, image_shape))}: set "
+            "encoder=convnet"
+        )
+
+
+def text_bytes(images: Tensor) -> Tensor:
+    """The bytes of texts (N, 1, 1, L), float: (N, L), int64."""
+    return images.flatten(1).round().long()
+
+
 def first_line(error: Exception) -> str:
     """The first line of an error of a library, without the advice that follows."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -17,9 +17,10 @@ SHOWN_QUERIES = 6
 CONJUNCTIONS = (names.POSITIVE, names.NEGATED)
 PICTURES = {
     "retrieval": (
-        "Retrieved images",
-        "The best test images for each proposition with their ranks, and after them the first one "
-        "further down that does not answer. Images that do not answer are crossed in red.",
+        "Retrieved",
+        "The best of the test split for each proposition with their ranks, and after them the "
+        "first one further down that does not answer. Images that do not answer are crossed in "
+        "red, and texts are red.",
     ),
     "spectrum": (
         "Spectrum",

@@ -241,7 +241,7 @@ class Model:
             row = {
                 "query": query.text,
                 "rank": place + 1,
-                "image": images.names[position] if images.names else position,
+                images.item: images.names[position] if images.names else position,
                 "score": float(scores[place]),
                 "probability": float(probabilities[place]),
             }

@@ -1,8 +1,8 @@
-"""The images that are searched: a split of a data set, or a folder."""
+"""The images, or texts, that are searched: a split of a data set, or a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from rich.progress import track
@@ -16,13 +16,17 @@ from src.modules.subspace import SubspaceModule
 
 
 class Images(NamedTuple):
-    """Embedded images; those of a split have labels, those of a folder have names."""
+    """Embedded images or texts; those of a split have labels, texts and those of a folder have
+    names.
+    """
 
     embeddings: Tensor | StoredRows  # (N, D), on the CPU
-    pixels: Any  # maps positions (n,) to images (n, channels, height, width), uint8
-    names: Sequence[str] | None  # (N,), paths
+    # Maps positions (n,) to images (n, channels, height, width), uint8, or to texts (n,)
+    show: Callable[[Tensor], Tensor | list[str]]
+    names: Sequence[str] | None  # (N,), paths or texts
     labels: Tensor | None  # (N, C), bool
     left_out: Sequence[str]  # what of a folder is not among them and why, in lines
+    item: str = "image"  # the word for one of them
 
 
 def open_split(data: ImageDataModule, split: str, module: SubspaceModule) -> Images:
@@ -32,13 +36,13 @@ def open_split(data: ImageDataModule, split: str, module: SubspaceModule) -> Ima
         ValueError: If there is no such split.
         OSError: If files of the data set are missing.
     """
-    loader = data.split_dataloader(split)
+    loader, item = data.split_dataloader(split), data.image_set.item
     images = data.image_set.splits[split]  # with the labels of the set, not wrong ones
     parts = [
         module(batch.images.to(module.device)).cpu()
-        for batch in track(loader, f"embedding {len(images):,} images", transient=True)
+        for batch in track(loader, f"embedding {len(images):,} {item}s", transient=True)
     ]
-    return Images(torch.cat(parts), lambda chosen: images[chosen].images, None, images.labels, [])
+    return Images(torch.cat(parts), images.show, images.names, images.labels, [], item)
 
 
 def open_folder(gallery: Gallery, module: SubspaceModule, cache: Path, model: str) -> Images:

@@ -81,7 +81,7 @@ def show_ranking(asked: Asked, model: Model, answer: Answer | None, fault: str) 
     if answer is None:
         return render("ranking", model=model, text=asked.text, fault=fault)
     images, rows = model.images(asked.place), answer.rows
-    result = "; ".join([f"{len(images.embeddings):,} images", *images.left_out])
+    result = "; ".join([f"{len(images.embeddings):,} {images.item}s", *images.left_out])
     if images.labels is not None:
         right = sum(row["answers"] for row in rows)
         answers = int(answer.query.holds(images.labels).sum())
@@ -92,9 +92,10 @@ def show_ranking(asked: Asked, model: Model, answer: Answer | None, fault: str) 
         text=asked.text,
         fault="",
         result=result,
+        item=images.item,
         headings=[key for key in rows[0] if key != "query"],
         cards=list(
-            zip(rows, answer.positions.tolist(), images.pixels(answer.positions), strict=True)
+            zip(rows, answer.positions.tolist(), images.show(answer.positions), strict=True)
         ),
     )
 
@@ -103,19 +104,22 @@ def explain(models: Sequence[Model], asked: Asked, position: int) -> str:
     """Show an image, and the probabilities that each model gives it, as HTML."""
     images = models[0].images(asked.place)
     if position >= len(images.embeddings):
-        return render("problem", fault=f"{asked.place} has no image {position}")
-    caption = [images.names[position] if images.names else f"{asked.place}, image {position}"]
+        return render("problem", fault=f"{asked.place} has no {images.item} {position}")
+    (shown,) = images.show(torch.tensor([position]))
+    caption = [f"{asked.place}, {images.item} {position}"]
+    if images.names and not isinstance(shown, str):  # a text is its own name
+        caption = [images.names[position]]
     if images.labels is not None:
         true = minterm_name(images.labels[position], models[0].literals)
         caption.append(f"true: {true}")
-    (image,) = images.pixels(torch.tensor([position]))
 
     def tell(model: Model) -> Explanation:
         return model.explain(asked.text, asked.place, position)
 
     return render(
         "detail",
-        image=image,
+        item=images.item,
+        shown=shown,
         position=position,
         caption=caption,
         text=asked.text,

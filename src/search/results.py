@@ -46,14 +46,14 @@ def write_rows(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def draw(path: Path, answers: Mapping[str, Sequence[Answer]], images: Mapping[str, Images]) -> None:
-    """Draw the first queries and their best images; wrong ones, if known, are crossed.
+    """Draw the first queries and their best images, or texts; wrong ones, if known, are marked.
 
     Args:
         path: The PNG file.
         answers: The answers of each model to Q queries, (Q,).
         images: The images that each model searched.
     """
-    titles, captions, pixels, ranks, hits = [], [], [], [], []
+    titles, captions, shown, ranks, hits = [], [], [], [], []
     for answered in list(zip(*answers.values(), strict=True))[:DRAWN_QUERIES]:
         for name, answer in zip(answers, answered, strict=True):
             chosen = answer.positions[:DRAWN_IMAGES]
@@ -62,7 +62,7 @@ def draw(path: Path, answers: Mapping[str, Sequence[Answer]], images: Mapping[st
             caption = [f"{sum(map(bool, right))} of {len(chosen)} right"] if known else []
             titles.append(answer.query.text)
             captions.append("    ".join([*caption, *([name] if len(answers) > 1 else [])]))
-            pixels.append(images[name].pixels(chosen))
+            shown.append(images[name].show(chosen))
             ranks.append(range(1, len(chosen) + 1))
             hits.append([holds is not False for holds in right])
-    retrieval_figure(titles, captions, pixels, ranks, hits).savefig(path, dpi=130)
+    retrieval_figure(titles, captions, shown, ranks, hits).savefig(path, dpi=130)

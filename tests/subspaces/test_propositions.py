@@ -378,7 +378,10 @@ def test_junk_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [*("0", "1", "true", "none", "and", "No Finding", ""), *("-a", "+a", ":a", "a~b", "a&b", "a(b)")],
+    [
+        *("0", "1", "true", "none", "and", "No Finding", ""),
+        *("-a", "+a", ":a", "a~b", "a&b", "a(b)"),
+    ],
 )
 def test_names_that_mean_something_else_are_refused(name: str) -> None:
     with pytest.raises(PropositionError, match="cannot name a literal"):

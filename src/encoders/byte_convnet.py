@@ -1,0 +1,53 @@
+"""A convolutional encoder of texts, over their bytes."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from src.encoders.encoder import Encoder, check_texts, text_bytes
+
+
+class ByteConvNet(Encoder):
+    """A learned vector for each byte, two convolutions over them, the maximum over places, and a
+    linear layer.
+
+    Args:
+        image_shape: That of a text: 1, 1 and its bytes.
+        width: Channels of the convolutions.
+        kernel: Bytes that a convolution sees at a time, an odd number.
+        dropout: Share of the maxima that training leaves out.
+        embedding_dim, radius, batch_norm: As in `Encoder`.
+
+    Raises:
+        ValueError: If an argument is out of range, or the set is not one of texts.
+    """
+
+    def __init__(
+        self,
+        image_shape: Sequence[int],
+        width: int,
+        kernel: int,
+        dropout: float,
+        embedding_dim: int,
+        radius: float | None,
+        batch_norm: bool,
+    ) -> None:
+        super().__init__(embedding_dim, radius, batch_norm)
+        check_texts(image_shape)
+        if width < 1 or kernel < 1 or kernel % 2 == 0:
+            raise ValueError(
+                f"width must be at least 1 and kernel an odd number, not {width} and {kernel}"
+            )
+        self.vectors = nn.Embedding(256, width, padding_idx=0)
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(width, width, kernel, padding="same"),
+            nn.LeakyReLU(),
+            nn.Conv1d(width, width, kernel, padding="same"),
+            nn.LeakyReLU(),
+        )
+        self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, embedding_dim))
+
+    def features(self, images: Tensor) -> Tensor:
+        codes = text_bytes(images)
+        maps = self.convolutions(self.vectors(codes).transpose(1, 2))  # (N, width, L)
+        return self.layers(maps.amax(dim=2))
