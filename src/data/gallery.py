@@ -39,11 +39,14 @@ class Gallery:
         strict: Whether to stop at an image that cannot be decoded, rather than leave it out.
 
     Raises:
-        ValueError: If there is no such folder, or no file in it that is named as images are.
+        ValueError: If the set is one of texts, there is no such folder, or no file in it that is
+            named as images are.
         PermissionError: If the folder may not be read.
     """
 
     def __init__(self, folder: Path, image_set: ImageSet, strict: bool) -> None:
+        if image_set.item != "image":
+            raise ValueError(f"this model reads {image_set.item}s: it searches no folder of images")
         paths, self._unlisted = list_files(folder, picture_endings())
         if not paths:
             raise ValueError("; ".join([f"no images in {printable(folder)}", *self._describe([])]))

@@ -6,10 +6,11 @@ import lzma
 import re
 import shutil
 import subprocess
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -21,7 +22,7 @@ from src.data.missing import MissingDataError, found_in
 from src.data.texts import LabelledTexts, TextSet
 from src.subspaces.propositions import Proposition
 
-OPENERS = {".gz": gzip.open, ".xz": lzma.open}
+OPENERS: dict[str, Callable[..., IO[str]]] = {".gz": gzip.open, ".xz": lzma.open}
 APT = ("apt-cache", "dumpavail")
 MEND = (
     "give a list by dataset.file=FILE, such as dists/stable/main/binary-amd64/Packages.xz of a "
@@ -162,14 +163,13 @@ def read_packages(file: Path | None) -> list[Package]:
         ValueError: If it is damaged, or holds no packages.
     """
     packages: dict[str, Package] = {}
-    with _open_list(file) as lines:
-        for stanza in Stanzas.iter_paragraphs(lines, use_apt_pkg=False):
-            if "Package" in stanza and "Description" in stanza:
-                name = stanza["Package"]
-                source = stanza.get("Source", name).split()[0]  # a version may follow
-                description = stanza["Description"].partition("\n")[0]
-                tags = read_tags(stanza.get("Tag", ""))
-                packages.setdefault(name, Package(name, source, description, tags))
+    for stanza in Stanzas.iter_paragraphs(StringIO(_read_list(file)), use_apt_pkg=False):
+        if "Package" in stanza and "Description" in stanza:
+            name = stanza["Package"]
+            source = stanza.get("Source", name).split()[0]  # a version may follow
+            description = stanza["Description"].partition("\n")[0]
+            tags = read_tags(stanza.get("Tag", ""))
+            packages.setdefault(name, Package(name, source, description, tags))
     if packages:
         return list(packages.values())
     if file is None:
@@ -228,31 +228,26 @@ def share_disagreeing(packages: Sequence[Package]) -> float:
     return sum(len(set(tags)) > 1 for tags in siblings) / max(1, len(siblings))
 
 
-@contextmanager
-def _open_list(file: Path | None) -> Iterator[IO[str]]:
-    """Open a list of packages as lines of text."""
+def _read_list(file: Path | None) -> str:
+    """The text of a list of packages, whole: of a part, its reader would say nothing."""
     if file is None:
-        with _open_apt() as lines:
-            yield lines
-        return
+        return _ask_apt()
     if not file.is_file():
         raise MissingDataError(f"there is no {file} ({found_in(file.parent)})", MEND)
     try:
         with OPENERS.get(file.suffix, open)(file, "rt", encoding="utf-8") as lines:
-            yield lines
-    except (EOFError, UnicodeDecodeError, gzip.BadGzipFile, lzma.LZMAError) as error:
+            return lines.read()
+    except (EOFError, UnicodeDecodeError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
         raise ValueError(f"{file} is damaged, or no list of packages: {error}; {MEND}") from error
 
 
-@contextmanager
-def _open_apt() -> Iterator[IO[str]]:
+def _ask_apt() -> str:
     if shutil.which(APT[0]) is None:
         raise MissingDataError(f"this machine has no {APT[0]}, and so no list of packages", MEND)
-    with subprocess.Popen(APT, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
-        assert process.stdout is not None
-        yield process.stdout
-    if process.returncode:
-        raise MissingDataError(f"{' '.join(APT)} failed with {process.returncode}", MEND)
+    answer = subprocess.run(APT, stdout=subprocess.PIPE, encoding="utf-8")
+    if answer.returncode:
+        raise MissingDataError(f"{' '.join(APT)} failed with {answer.returncode}", MEND)
+    return answer.stdout
 
 
 def _examples(literals: Sequence[str]) -> tuple[str, ...]:

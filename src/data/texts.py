@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from src.data.images import ImageSet, LabelledImages
@@ -43,6 +42,12 @@ class LabelledTexts(LabelledImages):
     def show(self, positions: Tensor) -> list[str]:
         return [self._shown[position] for position in self._positions[positions].tolist()]
 
+    def to(self, device: torch.device) -> LabelledImages:
+        moved = super().to(device)
+        assert isinstance(moved, LabelledTexts)
+        moved._shown = self.names  # its positions are counted anew
+        return moved
+
 
 class TextSet(ImageSet):
     """Base of all sets of texts: a subclass names its literals and loads its splits.
@@ -63,14 +68,6 @@ class TextSet(ImageSet):
             raise ValueError(f"length must be at least 1 byte, not {length}")
         self.length = length
         self.image_shape = (1, 1, length)
-
-    def decode(self, image: Image.Image) -> np.ndarray:
-        """A picture is no text.
-
-        Raises:
-            ValueError: Always.
-        """
-        raise ValueError("this model reads texts: it cannot search a folder of images")
 
 
 def encode_texts(texts: Sequence[str], length: int) -> Tensor:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
 from src.encoders.encoder import Encoder, check_texts, text_bytes
 
@@ -39,15 +41,15 @@ class ByteConvNet(Encoder):
                 f"width must be at least 1 and kernel an odd number, not {width} and {kernel}"
             )
         self.vectors = nn.Embedding(256, width, padding_idx=0)
-        self.convolutions = nn.Sequential(
-            nn.Conv1d(width, width, kernel, padding="same"),
-            nn.LeakyReLU(),
-            nn.Conv1d(width, width, kernel, padding="same"),
-            nn.LeakyReLU(),
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(width, width, kernel, padding="same") for _ in range(2)
         )
         self.layers = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, embedding_dim))
 
     def features(self, images: Tensor) -> Tensor:
         codes = text_bytes(images)
-        maps = self.convolutions(self.vectors(codes).transpose(1, 2))  # (N, width, L)
-        return self.layers(maps.amax(dim=2))
+        within = (codes != 0).unsqueeze(1)
+        maps = self.vectors(codes).transpose(1, 2)  # (N, width, L + 1)
+        for convolution in self.convolutions:
+            maps = leaky_relu(convolution(maps)) * within
+        return self.layers(maps.where(within, -torch.inf).amax(dim=2))

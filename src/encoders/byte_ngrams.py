@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from src.encoders.encoder import Encoder, check_texts, text_bytes
+from src.encoders.encoder import SPACE, Encoder, check_texts, text_bytes
 
-SPACE = ord(" ")
 MULTIPLIER = 0x5851F42D4C957F2D  # of Knuth's generator of 64 bits: mixes low bits into high ones
 HIGH_BITS = 33
 
@@ -65,16 +64,14 @@ class ByteNgrams(Encoder):
         """Find the rows of the table for the n-grams of texts.
 
         Args:
-            codes: (N, L), int64, the bytes of each text and zeros after its end.
+            codes: (N, L + 1), int64, as `text_bytes` gives them.
 
         Returns:
             (N, G), int64: as many as n-grams of so many bytes could hold; the last row of the table
             stands for those that the text is too short for.
         """
-        edge = codes.new_zeros(len(codes), 1)
-        codes = torch.cat([edge + SPACE, codes, edge], dim=1)
         ends = (codes != 0).sum(dim=1, keepdim=True)
-        codes = codes.scatter(1, ends, SPACE)  # the first zero
+        codes = torch.cat([codes, torch.zeros_like(ends)], dim=1).scatter(1, ends, SPACE)
         found = []
         for length in self.lengths:
             windows = codes.unfold(1, length, 1)  # (N, L + 3 - n, n)

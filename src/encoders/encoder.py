@@ -8,6 +8,8 @@ from torch.nn.functional import normalize
 
 from src.encoders.batch_norm import GlobalBatchNorm
 
+SPACE = ord(" ")
+
 
 class Encoder(nn.Module):
     """Maps images to embeddings; a subclass provides `features`.
@@ -104,8 +106,11 @@ def check_texts(image_shape: Sequence[int]) -> None:
 
 
 def text_bytes(images: Tensor) -> Tensor:
-    """The bytes of texts (N, 1, 1, L), float: (N, L), int64."""
-    return images.flatten(1).round().long()
+    """The bytes of texts (N, 1, 1, L), float, after a space, and zeros after the end of each:
+    (N, L + 1), int64.
+    """
+    codes = images.flatten(1).round().long()
+    return torch.cat([codes.new_full((len(codes), 1), SPACE), codes], dim=1)
 
 
 def first_line(error: Exception) -> str:
