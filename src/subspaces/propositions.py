@@ -30,8 +30,8 @@ from torch import Tensor
 
 from src.subspaces.minterms import distinct_minterms, find_minterms
 
-# After the letter, digit or underscore that it begins with, a name may hold these: interface::x11,
-# implemented-in::c++, v1.2
+# What a name may hold after the letter, digit or underscore that it begins with: interface::x11,
+# implemented-in::c++
 _ALGEBRA = boolean.BooleanAlgebra(allowed_in_token=("_", ".", ":", "+", "-"))
 
 SYNTAX = """\
