@@ -77,6 +77,7 @@ class Model:
         name: The loss that trained the model, and the score that it ranks by.
         literals: The names of the literals, (C,).
         example: A proposition to begin with.
+        item: The word for what it is asked for, such as image.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Model:
         self.name = f"{type(module.loss).__name__}, score {module.score_kind}"
         self.literals = module.literals
         self.example = data.image_set.example_queries[0]
+        self.item = data.image_set.item
         self.module = module
         self._data = data
         self._device = device

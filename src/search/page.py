@@ -155,10 +155,9 @@ def make_page(models: Sequence[Model], places: Sequence[str], k: int) -> gr.Bloc
     def look_at(asked: Asked | None, event: gr.EventData) -> str:
         return "" if asked is None else explain(models, asked, event.position)
 
-    with gr.Blocks(
-        title="Ask for images in logic", analytics_enabled=False, fill_width=True
-    ) as blocks:
-        gr.Markdown("# Ask for images in logic")
+    title = f"Ask for {models[0].item}s in logic"
+    with gr.Blocks(title=title, analytics_enabled=False, fill_width=True) as blocks:
+        gr.Markdown(f"# {title}")
         with gr.Row(equal_height=True, elem_id="ask"):
             place = gr.Dropdown(places, value=places[0], label="search in", scale=1)
             text = gr.Textbox(models[0].example, label="proposition", scale=4, elem_id="query")

@@ -128,3 +128,14 @@ def test_reliability_shows_frequencies_and_how_many_there_are() -> None:
     assert "before calibration 0.117, after calibration 0.117" in above.get_title()
     assert [legend.axes for legend in figure.legends] == [None]  # on no curve
     assert above.get_legend() is None
+
+
+def test_texts_are_lines_and_those_that_do_not_answer_are_red() -> None:
+    shown = [["first", "second $x_1$", "third " * 50], ["fourth"]]
+    ranks, hits = [[1, 2, 30], [1]], [[True, False, True], [False]]
+    figure = retrieval_figure(["a & ~b", "b"], ["", ""], shown, ranks, hits)
+    lines = {text.get_text(): text.get_color() for axes in figure.axes for text in axes.texts}
+    assert {line for line, color in lines.items() if color == WRONG} >= {"second $x_1$", "fourth"}
+    assert lines["first"] == lines["30"] == "black"
+    assert any(line.startswith("third") and len(line) < 120 for line in lines)
+    assert marked(figure).any()

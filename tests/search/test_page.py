@@ -64,8 +64,9 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
     row |= {"answers": True, "literals": name, f"p({name})": 0.125}
     shown = {
         "result": "1 image",
+        "item": "image",
         "headings": [key for key in row if key != "query"],
-        "cards": [(row, 7, image)],
+        "cards": [(row, 7, image), (row, 8, name)],
     }
     probabilities = [Probability(name, 0.12345, True)]
     sections = [(model, Explanation(probabilities, probabilities), ""), (model, None, name)]
@@ -74,7 +75,8 @@ def pages(name: str) -> dict[str, dict[str, Any]]:
         "ranking": {"model": model, "text": name, "fault": "", **shown},
         "ranking of none": {"model": model, "text": name, "fault": name},
         "detail": {
-            "image": image,
+            "item": "image",
+            "shown": image,
             "position": 7,
             "caption": [name],
             "text": name,
@@ -105,7 +107,7 @@ def test_numbers_are_rounded() -> None:
 
 
 def test_literals_and_places_with_markup_are_text() -> None:
-    model: Any = SimpleNamespace(literals=HOSTILE, example=HOSTILE[0])
+    model: Any = SimpleNamespace(literals=HOSTILE, example=HOSTILE[0], item="image")
     page = make_page([model], HOSTILE, 3)
     served = TestClient(guard(page, []), "http://localhost").get("/").text
     assert "gradio_config" in served

@@ -28,7 +28,7 @@ SLOW = "prime & prime"
 class Answering:
     """A model of two literals, in the place of a trained one, that takes its time for one query."""
 
-    name, path, example, literals = "Answering", "last.ckpt", "even", LITERALS
+    name, path, example, literals, item = "Answering", "last.ckpt", "even", LITERALS, "image"
 
     def __init__(self) -> None:
         self.asked, self.may_end = Event(), Event()
