@@ -90,9 +90,20 @@ def test_a_folder_of_images_is_refused(trained: Trained, tmp_path: Path) -> None
     assert "this model reads texts: it searches no folder of images" in message
 
 
-def test_encoders_of_images_are_refused(tmp_path: Path) -> None:
-    write_packages(tmp_path / "Packages", 200)
-    parts = ["+experiment=packages_bce", f"dataset.file={tmp_path / 'Packages'}", "dataset.tags=4"]
-    status, message = run_command("train", *parts, "encoder=convnet", "logger=none")
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["+experiment=packages_bce", "encoder=convnet"], "ConvNet reads images, and Packages has"),
+        (["encoder=byte_ngrams"], "ByteNgrams reads texts, and Digits has images"),
+        (["dataset=packages", "method=two_views"], "draws views of images, and of texts none"),
+    ],
+)
+def test_texts_and_images_are_not_taken_for_each_other(
+    overrides: list[str], said: str, tmp_path: Path
+) -> None:
+    if "encoder=byte_ngrams" not in overrides:
+        write_packages(tmp_path / "Packages", 200)
+        overrides = [*overrides, f"dataset.file={tmp_path / 'Packages'}", "dataset.tags=4"]
+    status, message = run_command("train", *overrides, "logger=none")
     assert status == 1
-    assert "at least 6 x 6" in message
+    assert said in message

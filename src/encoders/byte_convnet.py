@@ -1,12 +1,12 @@
 """A convolutional encoder of texts, over their bytes."""
 
-from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from src.encoders.encoder import Encoder, check_texts, text_bytes
+from src.encoders.encoder import Encoder, text_bytes
 
 
 class ByteConvNet(Encoder):
@@ -14,19 +14,19 @@ class ByteConvNet(Encoder):
     linear layer.
 
     Args:
-        image_shape: That of a text: 1, 1 and its bytes.
         width: Channels of the convolutions.
         kernel: Bytes that a convolution sees at a time, an odd number.
         dropout: Share of the maxima that training leaves out.
         embedding_dim, radius, batch_norm: As in `Encoder`.
 
     Raises:
-        ValueError: If an argument is out of range, or the set is not one of texts.
+        ValueError: If an argument is out of range.
     """
+
+    reads: ClassVar[str] = "text"
 
     def __init__(
         self,
-        image_shape: Sequence[int],
         width: int,
         kernel: int,
         dropout: float,
@@ -35,7 +35,6 @@ class ByteConvNet(Encoder):
         batch_norm: bool,
     ) -> None:
         super().__init__(embedding_dim, radius, batch_norm)
-        check_texts(image_shape)
         if width < 1 or kernel < 1 or kernel % 2 == 0:
             raise ValueError(
                 f"width must be at least 1 and kernel an odd number, not {width} and {kernel}"

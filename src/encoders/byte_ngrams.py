@@ -1,11 +1,11 @@
 """Texts as bags of the short runs of bytes in them."""
 
-from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from src.encoders.encoder import SPACE, Encoder, check_texts, text_bytes
+from src.encoders.encoder import SPACE, Encoder, text_bytes
 
 MULTIPLIER = 0x5851F42D4C957F2D  # of Knuth's generator of 64 bits: mixes low bits into high ones
 HIGH_BITS = 33
@@ -18,7 +18,6 @@ class ByteNgrams(Encoder):
     so that the beginning and the end of a word are seen wherever it stands.
 
     Args:
-        image_shape: That of a text: 1, 1 and its bytes.
         lengths: Bytes of an n-gram, one to seven, such as 3, 4 and 5.
         buckets: Rows of the table.
         width: Dimensions of the vectors in it.
@@ -26,16 +25,17 @@ class ByteNgrams(Encoder):
         embedding_dim, radius, batch_norm: As in `Encoder`.
 
     Raises:
-        ValueError: If an argument is out of range, or the set is not one of texts.
+        ValueError: If an argument is out of range.
 
     References:
         [0] Bojanowski, Grave, Joulin, Mikolov, *Enriching Word Vectors with Subword Information*,
         TACL 2017, https://arxiv.org/abs/1607.04606
     """
 
+    reads: ClassVar[str] = "text"
+
     def __init__(
         self,
-        image_shape: Sequence[int],
         lengths: list[int],
         buckets: int,
         width: int,
@@ -45,7 +45,6 @@ class ByteNgrams(Encoder):
         batch_norm: bool,
     ) -> None:
         super().__init__(embedding_dim, radius, batch_norm)
-        check_texts(image_shape)
         if not lengths or not all(1 <= length <= 7 for length in lengths):
             raise ValueError(f"lengths of n-grams are from 1 to 7 bytes, not {lengths}")
         if buckets < 1 or width < 1:
@@ -74,9 +73,9 @@ class ByteNgrams(Encoder):
         codes = torch.cat([codes, torch.zeros_like(ends)], dim=1).scatter(1, ends, SPACE)
         found = []
         for length in self.lengths:
-            windows = codes.unfold(1, length, 1)  # (N, L + 3 - n, n)
+            windows = codes.unfold(1, length, 1)  # (N, L + 3 - n, n), for n the length
             powers = 256 ** torch.arange(length, device=codes.device)
-            numbers = (windows * powers).sum(dim=2) + length * 256**length
+            numbers = (windows * powers).sum(dim=2)  # other ones for other bytes, as none is 0
             hashed = ((numbers * MULTIPLIER) >> HIGH_BITS) % self.buckets
             found.append(hashed.where((windows != 0).all(dim=2), self.buckets))
         return torch.cat(found, dim=1)

@@ -1,6 +1,7 @@
 """The base of all encoders, and of those that encode texts, too."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ SPACE = ord(" ")
 
 
 class Encoder(nn.Module):
-    """Maps images to embeddings; a subclass provides `features`.
+    """Maps images, or texts, to embeddings; a subclass provides `features`.
 
     `normalization` is the mean and standard deviation of pixels in [0, 1], per channel, that a
     pretrained encoder wants; None leaves it to the image set.
@@ -28,6 +29,8 @@ class Encoder(nn.Module):
     Raises:
         ValueError: If D or the radius is not positive.
     """
+
+    reads: ClassVar[str] = "image"  # the `item` of the sets that it is for
 
     def __init__(self, embedding_dim: int, radius: float | None, batch_norm: bool) -> None:
         super().__init__()
@@ -93,15 +96,6 @@ def check_channels(image_shape: Sequence[int]) -> None:
     if image_shape[0] not in (1, 3):
         raise ValueError(
             f"pretrained encoders take grey or RGB images, not {image_shape[0]} channels"
-        )
-
-
-def check_texts(image_shape: Sequence[int]) -> None:
-    """Raise ValueError unless images of this shape are texts: one row of bytes."""
-    if tuple(image_shape[:2]) != (1, 1):
-        raise ValueError(
-            f"this encoder reads texts, not images of {' x '.join(map(str, image_shape))}: set "
-            "encoder=convnet"
         )
 
 

@@ -146,7 +146,7 @@ def _conditions(metrics: Mapping[str, Any], config: Mapping[str, Any]) -> list[p
         if key.startswith("version/")
     ]
     conditions = {
-        "data": f"{run['data']}, {run['test_images']:,} test images",
+        "data": f"{run['data']}, a test split of {run['test_images']:,}",
         "protocol": run["protocol"],
         "seed": str(run["seed"]),
         "epochs": str(run.get("epochs", "")),

@@ -53,6 +53,8 @@ def build_module(
     is not trained has no optimizer.
     """
     check_values(config.module)
+    if image_set.item != "image" and "augmentation" in config.module:
+        raise ConfigError(f"module=two_views draws views of images, and of {image_set.item}s none")
     kind: type[Readout] = find_target(config.readout)  # type: ignore[assignment]
     encoder = _build_encoder(
         config.encoder, image_set, kind.number_of_logits(minterms), from_checkpoint
@@ -169,11 +171,17 @@ def describe_run(
 def _build_encoder(
     config: DictConfig, image_set: ImageSet, number_of_logits: int | None, from_checkpoint: bool
 ) -> Encoder:
+    kind: type[Encoder] = find_target(config)  # type: ignore[assignment]
+    if kind.reads != image_set.item:
+        raise ConfigError(
+            f"{kind.__name__} reads {kind.reads}s, and {type(image_set).__name__} has "
+            f"{image_set.item}s: encoder=convnet is for images, encoder=byte_ngrams for texts"
+        )
     config = config.copy()
     if "embedding_dim" in config and config.embedding_dim is None:
         config.embedding_dim = number_of_logits
     if from_checkpoint and "weights" in config:
         config.weights = None
-    encoder: Encoder = instantiate(config, image_shape=image_set.image_shape)
+    encoder: Encoder = instantiate_with(config, image_shape=image_set.image_shape)
     # As `Encoder` gives images
     return encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -23,7 +23,7 @@ DECISIVE = (
     "trainer.precision",
     "trainer.limit_train_batches",
 )  # for resuming, beside the parts
-# Said by `seed` already, in the checkpoint, or only about where images are and who cuts batches.
+# Said by `seed` already, in the checkpoint, or only about where data are and who cuts batches.
 INDIFFERENT = (
     "loader.seed",
     "loader.workers",
@@ -31,6 +31,7 @@ INDIFFERENT = (
     "dataset.root",
     "dataset.images",
     "dataset.labels",
+    "dataset.file",
     "dataset.cache",
     "encoder.weights",
 )

@@ -12,10 +12,10 @@ LENGTH = 20
 def encoder_of(lengths: list[int], buckets: int = 2**30, width: int = 1) -> ByteNgrams:
     """An encoder whose table has too many rows for two n-grams to share one."""
     if buckets > 2**20:
-        encoder = ByteNgrams((1, 1, LENGTH), lengths, 1, width, 0.5, 6, None, False)
+        encoder = ByteNgrams(lengths, 1, width, 0.5, 6, None, False)
         encoder.buckets = buckets
         return encoder
-    return ByteNgrams((1, 1, LENGTH), lengths, buckets, width, 0.5, 6, None, False)
+    return ByteNgrams(lengths, buckets, width, 0.5, 6, None, False)
 
 
 def ngrams(text: str, lengths: list[int]) -> list[bytes]:
@@ -69,11 +69,9 @@ def test_a_text_is_the_same_however_many_bytes_are_kept() -> None:
     torch.testing.assert_close(short, long)
 
 
-def test_texts_alone_are_read() -> None:
-    with pytest.raises(ValueError, match="reads texts, not images of 3 x 8 x 8"):
-        ByteNgrams((3, 8, 8), [3], 9, 9, 0.0, 6, None, False)
+def test_arguments_out_of_range_are_refused() -> None:
     for lengths in ([], [0], [8]):
         with pytest.raises(ValueError, match="from 1 to 7 bytes"):
-            ByteNgrams((1, 1, 8), lengths, 9, 9, 0.0, 6, None, False)
+            ByteNgrams(lengths, 9, 9, 0.0, 6, None, False)
     with pytest.raises(ValueError, match="at least 1, not 0 and 9"):
-        ByteNgrams((1, 1, 8), [3], 0, 9, 0.0, 6, None, False)
+        ByteNgrams([3], 0, 9, 0.0, 6, None, False)
