@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from src.encoders.encoder import SPACE, Encoder, text_bytes
 
@@ -70,7 +71,7 @@ class ByteNgrams(Encoder):
             stands for those that the text is too short for.
         """
         ends = (codes != 0).sum(dim=1, keepdim=True)
-        codes = torch.cat([codes, torch.zeros_like(ends)], dim=1).scatter(1, ends, SPACE)
+        codes = pad(codes, (0, 1)).scatter(1, ends, SPACE)
         found = []
         for length in self.lengths:
             windows = codes.unfold(1, length, 1)  # (N, L + 3 - n, n), for n the length

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from src.encoders.batch_norm import GlobalBatchNorm
 
@@ -103,8 +103,7 @@ def text_bytes(images: Tensor) -> Tensor:
     """The bytes of texts (N, 1, 1, L), float, after a space, and zeros after the end of each:
     (N, L + 1), int64.
     """
-    codes = images.flatten(1).round().long()
-    return torch.cat([codes.new_full((len(codes), 1), SPACE), codes], dim=1)
+    return pad(images.flatten(1).round().long(), (1, 0), value=SPACE)
 
 
 def first_line(error: Exception) -> str:

@@ -69,6 +69,14 @@ def test_a_text_is_the_same_however_many_bytes_are_kept() -> None:
     torch.testing.assert_close(short, long)
 
 
+def test_what_is_exported_takes_any_number_of_texts() -> None:
+    encoder = encoder_of([3, 4], buckets=50, width=7).eval()
+    images = encode_texts(TEXTS, LENGTH).float()
+    number = torch.export.Dim("number")
+    exported = torch.export.export(encoder, (images[:2],), dynamic_shapes=({0: number},)).module()
+    torch.testing.assert_close(exported(images), encoder(images))
+
+
 def test_arguments_out_of_range_are_refused() -> None:
     for lengths in ([], [0], [8]):
         with pytest.raises(ValueError, match="from 1 to 7 bytes"):
