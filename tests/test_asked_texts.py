@@ -46,6 +46,22 @@ def test_tags_are_learned_from_descriptions(trained: Trained) -> None:
     assert (trained.run.folder / "report" / "retrieval.png").is_file()
 
 
+def test_prepare_counts_texts_and_says_what_is_not_known(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained.run.config.dataset.file
+    literals = "dataset.literals=[implemented-in::c++,use::gameplaying]"
+    assert run_command("prepare", "dataset=packages", f"dataset.file={path}", literals) == (0, "")
+    output = capsys.readouterr().out
+    sizes = re.search(r"│ +texts │ +(\d+) │ +(\d+) │ +(\d+) │", output)
+    assert sizes is not None
+    tagged = sum(bool(package.tags) for package in trained.written.values())
+    assert sum(map(int, sizes.groups())) == tagged
+    assert re.search(r"implemented-in::c\+\+ │ +\d", output)
+    assert "role::program" not in output
+    assert "100% no interface" in output  # which the list has none of
+
+
 def test_retrieve_lists_packages(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

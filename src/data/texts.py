@@ -9,6 +9,8 @@ from torch import Tensor
 
 from src.data.images import ImageSet, LabelledImages
 
+SHORTEST = 8  # bytes, which no n-gram of an encoder is longer than
+
 
 class LabelledTexts(LabelledImages):
     """A split of texts with their labels, or some of a larger collection.
@@ -56,7 +58,7 @@ class TextSet(ImageSet):
         length: Bytes that are kept of a text.
 
     Raises:
-        ValueError: If that is none.
+        ValueError: If they are fewer than eight.
     """
 
     item: ClassVar[str] = "text"
@@ -64,8 +66,8 @@ class TextSet(ImageSet):
     std = (1 / 255,)
 
     def __init__(self, length: int) -> None:
-        if length < 1:
-            raise ValueError(f"length must be at least 1 byte, not {length}")
+        if length < SHORTEST:
+            raise ValueError(f"length must be at least {SHORTEST} bytes, not {length}")
         self.length = length
         self.image_shape = (1, 1, length)
 

@@ -257,5 +257,5 @@ def test_arguments_out_of_range_are_refused(listed: tuple[Path, list[Written]]) 
         assert packages_of(path, literals=["role::program", "a::b"]).splits
     with pytest.raises(ValueError, match="shares above 0"):
         Packages(str(path), 4, None, 64, validation=0.5, test=0.5, split_seed=0)
-    with pytest.raises(ValueError, match="length must be at least 1"):
-        Packages(str(path), 4, None, 0, validation=0.2, test=0.2, split_seed=0)
+    with pytest.raises(ValueError, match="length must be at least 8 bytes, not 7"):
+        Packages(str(path), 4, None, 7, validation=0.2, test=0.2, split_seed=0)
