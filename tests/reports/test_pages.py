@@ -133,7 +133,7 @@ def test_numbers_on_the_page_are_those_of_the_run(page: Chrome, trained_run: Run
     assert [row[4] for row in best[1:]] == [f"{value:.4f}" for value in counted[:-7:-1]]
 
     told = dict(conditions)
-    assert told["data"] == "Digits, 360 test images"
+    assert told["data"] == "Digits, a test split of 360"
     assert (told["protocol"], told["seed"], told["epochs"]) == ("clean", "13", "12")
     assert told["commit"] == metrics["run/commit"]
     assert told["hardware"] == metrics["run/hardware"]
