@@ -37,6 +37,7 @@ _ALGEBRA = boolean.BooleanAlgebra(allowed_in_token=("_", ".", ":", "+", "-"))
 SYNTAX = """\
 A query combines literals by name with ~ (not), & (and), | (or), tightest first, and parentheses.
 The words not, and, or say the same; TRUE and FALSE hold of all images and of none.
+Colons, dots, + and - inside a name belong to it, as in implemented-in::c++.
 """
 # The parser knows more, such as 1 for TRUE and * for &, which a mistake soon looks like.
 SPELLINGS = {
