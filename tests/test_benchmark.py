@@ -61,6 +61,18 @@ def test_loaders_are_compared_on_grey_images_and_on_jpegs(tmp_path: Path) -> Non
         assert row["speedup"] == pytest.approx(row["cached"] / row["torchvision"])
 
 
+def test_noise_contrastive_losses_are_compared_as_batches_grow(tmp_path: Path) -> None:
+    rows = measure(tmp_path, "nce", "nce.sizes=[16,32,64]", "nce.rounds=3")["nce"]
+    assert [row["size"] for row in rows] == [16, 32, 64, "slope"]
+    for name in ("ranking", "dense", "sparse"):
+        times = [row[f"{name}_ms"] for row in rows[:-1]]
+        fitted = np.polyfit(np.log([16, 32, 64]), np.log(times), 1)[0]
+        assert rows[-1][f"{name}_ms"] == pytest.approx(fitted)
+    for row in rows[:-1]:
+        for name in ("dense", "sparse"):
+            assert row[f"{name}_ratio"] == pytest.approx(row["ranking_ms"] / row[f"{name}_ms"])
+
+
 def test_retrieval_gives_the_numbers_of_the_authors_procedure(tmp_path: Path) -> None:
     settings = ["retrieval.images=3000", "retrieval.galleries=[100000]"]
     queries, gallery = measure(tmp_path, "retrieval", *settings)["retrieval"]
