@@ -5,7 +5,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TypeVar
 
 import torch
@@ -18,6 +18,11 @@ def now(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return perf_counter()
+
+
+def busy(device: str) -> float:
+    """Seconds that this process has computed, other processes left out; on a GPU, of its clock."""
+    return now(device) if device == "cuda" else process_time()
 
 
 def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result, list[float]]:
