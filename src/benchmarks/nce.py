@@ -24,10 +24,11 @@ COLUMNS = {
 }
 CONDITIONS = (
     f"Two views of N / 2 images, random embeddings of {DIM} dimensions, forward and backward; "
-    "least CPU time of rounds in which losses take turns. Binary has one negative for each positive pair, "
-    "and reads through all N x N truth values of the relation that training gives it; a list of "
-    "related pairs, which is a sparse relation, spares it that. Slopes are those of least-squares "
-    "lines through logarithms: 2 is quadratic, 1 linear, less while what does not grow counts."
+    "least CPU time of rounds in which losses take turns. Binary has one negative for each "
+    "positive pair, and reads through all N x N truth values of the relation that training gives "
+    "it; a list of related pairs, which is a sparse relation, spares it that. Slopes are those of "
+    "least-squares lines through logarithms: 2 is quadratic, 1 linear, less while what does not "
+    "grow counts."
 )
 
 
