@@ -145,7 +145,7 @@ def test_offset_is_learned() -> None:
         value.backward()
         return value
 
-    optimizer.step(evaluate)  # type: ignore[arg-type]
+    optimizer.step(evaluate)
     offsets = torch.linspace(-6, 6, 1201)
     values = [float(binary_nce_loss(embeddings, relation, b, None, None)) for b in offsets]
     best = float(offsets[int(torch.tensor(values).argmin())])

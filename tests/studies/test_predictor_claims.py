@@ -87,9 +87,9 @@ def test_closed_forms_are_accepted_and_others_are_not() -> None:
     claims = predictor_claims()
     right, wrong, turn = {}, {}, random_rotation(DIM)
     for name, (matrix, probabilities) in claims.relations.items():
-        left, values, rows = np.linalg.svd(matrix.numpy())
+        left, values, transposed = np.linalg.svd(matrix.numpy())
         first = torch.as_tensor(left[:, :DIM] * values[:DIM]) @ turn
-        second = torch.as_tensor(rows[:DIM].T) @ turn
+        second = torch.as_tensor(transposed[:DIM].T) @ turn
         start = torch.linalg.qr(random_embeddings(len(matrix), DIM)).Q
         positive = int((np.linalg.eigvalsh(start.T @ matrix @ start) > 0).sum())
         constant = probabilities.sqrt().outer(torch.ones(DIM).double())
