@@ -23,8 +23,8 @@ def binary_nce_loss(
     with positive and independent pairs as in `src.losses.relation`, and s_ij = f_i . f_j or, at a
     temperature t, cos(f_i, f_j) / t. It is least where s_ij + b = log p_ij / (r_i c_j): at the
     energy-based model p(x' | x) = p(x') exp(s(x, x') + b), whose normalizer is the offset. Without
-    one products cannot get there, as independent pairs have a mean product of at least 0 and a mean
-    log ratio of at most 0.
+    one, products over a symmetric relation cannot get there: over independent pairs their mean is
+    at least 0, and that of log ratios at most 0.
 
     Over all pairs it costs as much as ranking does. With K negatives for each positive pair the
     cost grows linearly with the batch: second ends are dealt out anew K times, in an order that is
