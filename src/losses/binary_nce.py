@@ -28,7 +28,8 @@ def binary_nce_loss(
 
     Over all pairs it costs as much as ranking does. With K negatives for each positive pair the
     cost grows linearly with the batch: second ends are dealt out anew K times, in an order that is
-    fixed, as batches are drawn in an order that is not.
+    fixed, as batches are drawn in an order that is not. Which pairs that makes depends on the order
+    of samples, and so on the number of processes.
 
     Args:
         embeddings: f, (N, D).
