@@ -5,7 +5,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TypeVar
 
 import torch
@@ -28,6 +28,13 @@ def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result,
         result = run()
         seconds.append(now(device) - start)
     return result, seconds
+
+
+def processing(run: Callable[[], Result]) -> tuple[Result, float]:
+    """The result of a function, and the CPU seconds of all threads, which others do not change."""
+    start = process_time()
+    result = run()
+    return result, process_time() - start
 
 
 def peak_memory() -> float:
