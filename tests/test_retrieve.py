@@ -90,6 +90,7 @@ def test_an_index_gives_the_ranking_of_all_images(
     assert not list((tmp_path / "cache").glob("*index*"))  # nothing to leave out
     part = retrieve(run, tmp_path / "part", *asked, "index=faiss", "candidates=20")
     (index,) = (tmp_path / "cache").glob("*-index-embeddings-*.npy")
+    assert index.name.startswith("unit-" if name == "trained_run" else "raw-")
     scores = {row["image"]: float(row["score"]) for row in exact}
     found = [row for row in part if row["image"] in scores]
     assert len(found) >= 3
