@@ -1,12 +1,13 @@
-"""Digits of scikit-learn as inputs of linear maps, and what can be read off their embeddings."""
+"""Digits of scikit-learn as inputs of small encoders, and what can be read off their embeddings."""
 
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LinearRegression
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 TOTAL = 10  # digits
+PIXELS = 64
 
 
 def split(images: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -16,6 +17,17 @@ def split(images: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     order = torch.randperm(len(digits), generator=torch.Generator().manual_seed(seed))
     chosen, others = order[:images], order[images:]
     return pixels[chosen], digits[chosen], pixels[others], digits[others]
+
+
+def perceptron(width: int, embedding_dim: int) -> nn.Sequential:
+    """An encoder of pixels (N, 64) with two hidden layers."""
+    return nn.Sequential(
+        nn.Linear(PIXELS, width),
+        nn.GELU(),
+        nn.Linear(width, width),
+        nn.GELU(),
+        nn.Linear(width, embedding_dim),
+    )
 
 
 def probe(embeddings: Tensor, labels: Tensor, others: Tensor, truths: Tensor) -> float:

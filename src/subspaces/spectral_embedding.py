@@ -28,7 +28,13 @@ eigenvectors of R^(-1/2) L R^(-1/2) = I - A next to that one: Laplacian eigenmap
     -tr(W^T S W) + penalty ||W^T W - I||_F^2 = sum_i -lambda_i w_i^2 + penalty (w_i^2 - 1)^2
 
 is least at w_i^2 = 1 + lambda_i / (2 penalty), and falls with lambda_i: the top eigenvectors, and
-orthonormal as the penalty grows. The orientation within each span is free.
+orthonormal as the penalty grows. The orientation within each span is free. Of free embeddings Psi,
+whose second moment the penalty holds at the identity, the same holds of F = R^(1/2) Psi, with the
+joint A of samples in place of S.
+
+**New samples.** An eigenfunction phi of the relation averages, over the samples related to x, to
+lambda phi(x). Read from right to left this defines it at any x that has a kernel k with the samples
+(Nystroem): phi(x) = sum_j p(j | x) phi(x_j) / lambda, with p(j | x) = k(x, x_j) / sum_l k(x, x_l).
 
 References:
     [0] HaoChen et al., Provable Guarantees for Self-Supervised Deep Learning with Spectral
@@ -37,6 +43,8 @@ References:
         Global and Local Spectral Embedding Methods, NeurIPS 2022, https://arxiv.org/abs/2205.11508
     [2] Belkin and Niyogi, Laplacian Eigenmaps for Dimensionality Reduction and Data
         Representation, Neural Computation 2003
+    [3] Bengio et al., Learning Eigenfunctions Links Spectral Embedding and Kernel PCA, Neural
+        Computation 2004
 """
 
 import torch
@@ -105,13 +113,62 @@ def pca_optimum(embeddings: Tensor, num_components: int, penalty: float) -> Tens
     Raises:
         ValueError: If penalty or the number of components is out of range.
     """
-    check_positive(penalty=penalty)
     check_dim(num_components, embeddings.shape[1], "embeddings of N dimensions")
     centered = embeddings.detach().cpu().double()
     centered = centered - centered.mean(dim=0)
-    values, vectors = torch.linalg.eigh(centered.T @ centered / len(centered))
-    scaled = vectors * (1 + values / (2 * penalty)).sqrt()
-    return scaled[:, -num_components:].flip(1)
+    return penalty_optimum(centered.T @ centered / len(centered), num_components, penalty)
+
+
+def penalty_optimum(matrix: Tensor, dim: int, penalty: float) -> Tensor:
+    """One minimiser W of -tr(W^T S W) + penalty ||W^T W - I||_F^2, see the head of this module.
+
+    Args:
+        matrix: S, (N, N), symmetric.
+        dim: D, at most N.
+        penalty: Weight of the constraint that columns be orthonormal.
+
+    Returns:
+        (N, D), in float64 on the CPU, by descending eigenvalue.
+
+    Raises:
+        ValueError: If penalty or the number of dimensions is out of range.
+    """
+    check_positive(penalty=penalty)
+    check_dim(dim, len(matrix), "matrix of N rows")
+    values, vectors = torch.linalg.eigh(matrix.detach().cpu().double())
+    scaled = vectors * (1 + values / (2 * penalty)).clamp(min=0).sqrt()
+    return scaled[:, -dim:].flip(1)
+
+
+def nystroem_embeddings(relation: Tensor, cross: Tensor, embedding_dim: int) -> Tensor:
+    """The spectral contrastive optimum at new samples, by its eigenfunctions.
+
+    Args:
+        relation: G, (N, N), symmetric and nonnegative: a kernel between the samples.
+        cross: (M, N), the same kernel between new samples and those.
+        embedding_dim: D.
+
+    Returns:
+        (M, D), in float64 on the CPU. At the samples themselves, `spectral_contrastive_optimum`.
+
+    Raises:
+        ValueError: As `spectral_contrastive_optimum` does; if the shapes do not match, a new sample
+            is related to none, or fewer than D eigenvalues are positive.
+    """
+    weights = cross.detach().cpu().double()
+    if weights.ndim != 2 or weights.shape[1] != len(relation) or (weights < 0).any():
+        raise ValueError(
+            f"cross must be (M, {len(relation)}) and nonnegative, not {tuple(cross.shape)}"
+        )
+    degrees = weights.sum(dim=1, keepdim=True)
+    if not degrees.all():
+        raise ValueError("a new sample is related to none of the others; widen the kernel")
+    embeddings = spectral_contrastive_optimum(relation, embedding_dim)
+    # Columns of R^(1/2) f have the lengths lambda^(1/2)
+    values = normalize_relation(relation)[1] @ embeddings.square()
+    if not (values > 0).all():
+        raise ValueError(f"fewer than {embedding_dim} eigenvalues are positive; lower D")
+    return weights / degrees @ embeddings / values
 
 
 def normalize_relation(relation: Tensor) -> tuple[Tensor, Tensor]:

@@ -296,6 +296,9 @@ def test_command_writes_every_claim_and_the_figure(tmp_path: Path) -> None:
         "+study.others.spectral.iterations=5",
         "+study.others.trained.steps=5",
         "+study.others.manifolds.iterations=5",
+        "+study.others.penalty.iterations=5",
+        "+study.others.kernels.iterations=2",
+        "+study.others.kernels.encoder.steps=2",
     ]
     arguments = ["table=claims", *short, f"runs_dir={tmp_path}/runs", f"results_dir={tmp_path}"]
     assert run_command("reproduce", *arguments) == (0, "")
@@ -303,4 +306,4 @@ def test_command_writes_every_claim_and_the_figure(tmp_path: Path) -> None:
         assert image.width > 1000
     rows = json.loads((tmp_path / "claims" / "smoke" / "table.json").read_text())["rows"]
     assert [row["claim"][:3] for row in rows] == sorted(row["claim"][:3] for row in rows)
-    assert {row["claim"][:3] for row in rows} == {f"({letter})" for letter in "abcdefghijkl"}
+    assert {row["claim"][:3] for row in rows} == {f"({letter})" for letter in "abcdefghijklop"}

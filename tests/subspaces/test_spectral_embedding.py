@@ -2,18 +2,24 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from batches import random_classes, random_embeddings, random_relation, two_views
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import iv
+from sklearn.kernel_approximation import Nystroem
+from sklearn.metrics.pairwise import rbf_kernel
 from torch import Tensor
 
 from src.losses.pca import pca_loss
 from src.losses.spectral_contrastive import spectral_contrastive_loss
 from src.losses.vicreg import vicreg_loss
 from src.subspaces.spectral_embedding import (
+    nystroem_embeddings,
     pca_optimum,
+    penalty_optimum,
     spectral_contrastive_optimum,
     vicreg_optimum,
 )
@@ -232,6 +238,81 @@ def test_descent_reaches_the_principal_components(penalty: float, seed: int) -> 
 def test_principal_components_become_orthonormal_as_the_penalty_grows() -> None:
     components = pca_optimum(random_embeddings(20, 5), 3, 1e9)
     torch.testing.assert_close(components.T @ components, torch.eye(3).double())
+
+
+@settings(derandomize=True, deadline=None, max_examples=15)
+@given(num=st.integers(2, 8), dim=st.integers(1, 4), penalty=st.floats(0.1, 10), seed=SEEDS)
+def test_descent_reaches_the_optimum_under_a_penalty_whatever_the_signs(
+    num: int, dim: int, penalty: float, seed: int
+) -> None:
+    half, dim = random_embeddings(num, num, seed), min(num, dim)
+    matrix = half + half.T  # with eigenvalues below -2 penalty, which leave a dimension empty
+
+    def loss(free: Tensor) -> Tensor:
+        excess = free.T @ free - torch.eye(dim).double()
+        return penalty * excess.square().sum() - (free.T @ matrix @ free).trace()
+
+    starts = [random_embeddings(num, dim, seed + start) for start in range(3)]
+    least = min(float(loss(descend(loss, start))) for start in starts)
+    assert float(loss(penalty_optimum(matrix, dim, penalty))) == pytest.approx(least, abs=1e-6)
+
+
+# New samples
+
+
+def test_nystroem_is_the_optimum_at_the_samples_themselves() -> None:
+    points = random_embeddings(12, 2)
+    relation = torch.exp(-torch.cdist(points, points))
+    expected = spectral_contrastive_optimum(relation, 4)
+    torch.testing.assert_close(nystroem_embeddings(relation, relation, 4), expected)
+
+
+def test_nystroem_is_that_of_scikit_learn() -> None:
+    points, others = random_embeddings(12, 3).numpy(), random_embeddings(7, 3, 1).numpy()
+    kernel, cross = rbf_kernel(points, gamma=2), rbf_kernel(others, points, gamma=2)
+    kernel = (kernel + kernel.T) / 2  # to the last digit
+    found = nystroem_embeddings(torch.from_numpy(kernel), torch.from_numpy(cross), 12)
+    degrees, new = kernel.sum(axis=1), cross.sum(axis=1)
+    normalized = kernel / np.sqrt(np.outer(degrees, degrees))
+    model = Nystroem(kernel="precomputed", n_components=12).fit(normalized)
+    features = model.transform(cross / np.sqrt(np.outer(new, degrees)))
+    weighted = features * np.sqrt(degrees.sum() / new)[:, None]
+    np.testing.assert_allclose(found @ found.T, weighted @ weighted.T, rtol=1e-6)
+
+
+@settings(derandomize=True, deadline=None, max_examples=15)
+@given(concentration=st.floats(0.5, 4), frequencies=st.integers(1, 3), seed=SEEDS)
+def test_nystroem_continues_sines_and_cosines_on_a_circle(
+    concentration: float, frequencies: int, seed: int
+) -> None:
+    related = np.arange(40) * 2 * np.pi / 40
+    new = np.random.default_rng(seed).uniform(0, 2 * np.pi, 5)
+
+    def kernel(points: np.ndarray) -> Tensor:
+        return torch.tensor(
+            [[np.exp(concentration * np.cos(x - y)) for y in related] for x in points]
+        )
+
+    relation = kernel(related)
+    found = nystroem_embeddings((relation + relation.T) / 2, kernel(new), 1 + 2 * frequencies)
+    orders = range(1, frequencies + 1)
+    values = [iv(order, concentration) / iv(0, concentration) for order in orders]
+    for i, x in enumerate(new):
+        for j, y in enumerate(new):
+            waves = [2 * v * np.cos(k * (x - y)) for k, v in zip(orders, values, strict=True)]
+            assert float(found[i] @ found[j]) == pytest.approx(1 + sum(waves), abs=1e-9)
+
+
+def test_new_samples_that_have_no_embedding_are_refused() -> None:
+    relation = two_views(3)  # with eigenvalues 1 and -1, three of each
+    assert nystroem_embeddings(relation, relation[:2], 3).shape == (2, 3)
+    with pytest.raises(ValueError, match="fewer than 4 eigenvalues are positive"):
+        nystroem_embeddings(relation, relation[:2], 4)
+    with pytest.raises(ValueError, match="related to none"):
+        nystroem_embeddings(relation, torch.zeros(2, 6), 3)
+    for cross in (torch.ones(2, 5), -relation, torch.ones(6)):
+        with pytest.raises(ValueError, match=r"cross must be \(M, 6\) and nonnegative"):
+            nystroem_embeddings(relation, cross, 3)
 
 
 # Refusals
