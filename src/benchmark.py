@@ -12,7 +12,7 @@ from src.reports.console import make_console
 from src.reports.provenance import check_clean, provenance
 
 PARTS = (
-    *("loss", "step", "fit", "target", "retrieval"),
+    *("loss", "step", "fit", "target", "retrieval", "galleries"),
     *("loaders", "scaling", "memory", "minterms", "nce"),
 )
 

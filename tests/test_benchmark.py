@@ -81,6 +81,22 @@ def test_retrieval_gives_the_numbers_of_the_authors_procedure(tmp_path: Path) ->
     assert gallery["peak_mb"] > 10
 
 
+def test_an_index_is_compared_with_the_scan_of_all(tmp_path: Path) -> None:
+    settings = ["galleries.images=[3000,20000]", "galleries.candidates=[20,20000]"]
+    rows = measure(tmp_path, "galleries", *settings)["galleries"]
+    assert len(rows) == 2 * 3 * 2
+    for row in rows:
+        recalls = [row[kind] for kind in ("plain", "negated", "mixed", "either")]
+        assert all(0 <= recall <= 1 for recall in recalls)
+        if row["candidates"] == "20,000":  # all of them
+            assert recalls == [1, 1, 1, 1]
+            assert row["precision"] == row["exact_precision"]
+        assert row["speedup"] > 0
+        assert row["exact_precision"] > 0.5
+    few = [row["plain"] for row in rows if row["candidates"] == "20"]
+    assert 0.2 < sum(few) / len(few) < 1
+
+
 def test_training_is_compared_and_stops_at_its_target(tmp_path: Path) -> None:
     fit = ["fit.images=64", "fit.repeats=1", "fit.batch_sizes=[32]"]
     target = ["target.target=0.5", "target.epochs=12", "target.seeds=[1]"]

@@ -35,6 +35,13 @@ def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result,
     return result, seconds
 
 
+def processing(run: Callable[[], Result]) -> tuple[Result, float]:
+    """The result of a function, and the CPU seconds of all threads, which others do not change."""
+    start = process_time()
+    result = run()
+    return result, process_time() - start
+
+
 def peak_memory() -> float:
     """The largest resident set of this process so far, in MB."""
     status = Path("/proc/self/status")
