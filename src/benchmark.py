@@ -11,7 +11,10 @@ from src.config.command import check_device, command
 from src.reports.console import make_console
 from src.reports.provenance import check_clean, provenance
 
-PARTS = ("loss", "step", "fit", "target", "retrieval", "loaders", "scaling", "memory", "minterms")
+PARTS = (
+    *("loss", "step", "fit", "target", "retrieval", "galleries"),
+    *("loaders", "scaling", "memory", "minterms", "nce"),
+)
 
 
 class Keys(TypedDict):

@@ -15,6 +15,8 @@ class Keys(TypedDict):
     beside: str | None
     galleries: list[str]
     top_k: int
+    index: str
+    candidates: int
     host: str
     port: int
     device: str

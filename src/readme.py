@@ -32,7 +32,16 @@ from src.data.atomic import write_whole
 from src.reports.tables import Estimate, markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("", "conf", "experiments", "results", "results/benchmark", "src", "src/readouts")
+FOLDERS = (
+    "",
+    "conf",
+    "experiments",
+    "results",
+    "results/benchmark",
+    "src",
+    "src/readouts",
+    "src/search",
+)
 PAGES = tuple(ROOT / folder / "README.md" for folder in FOLDERS)
 COLUMN, CELL = r"[^:;=<>]+", r"\"[^\"<>]+\"|[^:;\"<>]+"
 WHERE = rf"(?P<where>\w+/\w+)(?P<conditions>(?:; {COLUMN}=(?:{CELL}))*)"

@@ -27,6 +27,8 @@ class Keys(TypedDict):
     gallery: str | None
     split: str
     top_k: int
+    index: str
+    candidates: int
     device: str
     data_dir: str | None
     cache_dir: str

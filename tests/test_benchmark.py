@@ -61,12 +61,40 @@ def test_loaders_are_compared_on_grey_images_and_on_jpegs(tmp_path: Path) -> Non
         assert row["speedup"] == pytest.approx(row["cached"] / row["torchvision"])
 
 
+def test_noise_contrastive_losses_are_compared_as_batches_grow(tmp_path: Path) -> None:
+    rows = measure(tmp_path, "nce", "nce.sizes=[16,32,64]", "nce.rounds=3")["nce"]
+    assert [row["size"] for row in rows] == [16, 32, 64, "slope"]
+    for name in ("ranking", "dense", "sparse"):
+        times = [row[f"{name}_ms"] for row in rows[:-1]]
+        fitted = np.polyfit(np.log([16, 32, 64]), np.log(times), 1)[0]
+        assert rows[-1][f"{name}_ms"] == pytest.approx(fitted)
+    for row in rows[:-1]:
+        for name in ("dense", "sparse"):
+            assert row[f"{name}_ratio"] == pytest.approx(row["ranking_ms"] / row[f"{name}_ms"])
+
+
 def test_retrieval_gives_the_numbers_of_the_authors_procedure(tmp_path: Path) -> None:
     settings = ["retrieval.images=3000", "retrieval.galleries=[100000]"]
     queries, gallery = measure(tmp_path, "retrieval", *settings)["retrieval"]
     assert queries["difference"] < 1e-9
     assert gallery["ours_s"] > 0
     assert gallery["peak_mb"] > 10
+
+
+def test_an_index_is_compared_with_the_scan_of_all(tmp_path: Path) -> None:
+    settings = ["galleries.images=[3000,20000]", "galleries.candidates=[20,20000]"]
+    rows = measure(tmp_path, "galleries", *settings)["galleries"]
+    assert len(rows) == 2 * 3 * 2
+    for row in rows:
+        recalls = [row[kind] for kind in ("plain", "negated", "mixed", "either")]
+        assert all(0 <= recall <= 1 for recall in recalls)
+        if row["candidates"] == "20,000":  # all of them
+            assert recalls == [1, 1, 1, 1]
+            assert row["precision"] == row["exact_precision"]
+        assert row["speedup"] > 0
+        assert row["exact_precision"] > 0.5
+    few = [row["plain"] for row in rows if row["candidates"] == "20"]
+    assert 0.2 < sum(few) / len(few) < 1
 
 
 def test_training_is_compared_and_stops_at_its_target(tmp_path: Path) -> None:

@@ -311,6 +311,21 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         "no minterm that the model knows satisfies",
     ),
     "nothing asked for": ("retrieve", ["ckpt_path={ckpt}", "query=even", "top_k=0"], "top_k must"),
+    "an index of no kind": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "index=hnsw"],
+        "index must be exact or faiss, not 'hnsw'",
+    ),
+    "an index of too few candidates": (
+        "retrieve",
+        ["ckpt_path={ckpt}", "query=even", "index=faiss", "candidates=9"],
+        "the 10 best need as many candidates: set candidates=10 or more",
+    ),
+    "an index of a part of an image": (
+        "explore",
+        ["ckpt_path={ckpt}", "index=faiss", "candidates=99.5", "port=0"],
+        "candidates must be a whole number, not 99.5",
+    ),
     "unknown split": (
         "retrieve",
         ["ckpt_path={ckpt}", "query=even", "split=dev"],
@@ -346,7 +361,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "benchmark of no part": (
         "benchmark",
         ["parts=[loss,speed]"],
-        "parts must be among loss, step, fit, target, retrieval, loaders, scaling, memory",
+        "parts must be among loss, step, fit, target, retrieval, galleries, loaders, scaling",
     ),
     "unknown protocol": (
         "train",

@@ -390,6 +390,8 @@ def test_splits_of_other_images_are_not_compared(trained_run: Run, tmp_path: Pat
             "data_dir": None,
             "device": "cpu",
             "top_k": 3,
+            "index": "exact",
+            "candidates": 3,
             "cache_dir": "",
             "strict": False,
         }
@@ -417,6 +419,8 @@ def test_the_page_says_what_of_a_folder_is_left_out(trained_run: Run, tmp_path: 
             "data_dir": None,
             "device": "cpu",
             "top_k": 3,
+            "index": "exact",
+            "candidates": 3,
             "cache_dir": str(tmp_path / "cache"),
             "strict": False,
         }

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,10 +75,9 @@ def test_a_run_without_a_table_is_reported_and_answers(
 
 def test_the_page_explains_an_image_by_its_likeliest_minterms(shared: Shared, faces: Path) -> None:
     run = trained("discriminants", shared, faces)
-    settings = places(str(faces), "cpu") | {"ckpt_path": str(run.checkpoint)}
-    config = OmegaConf.create(
-        settings | {"beside": None, "cache_dir": "cache", "top_k": 5, "strict": False}
-    )
+    settings: dict[str, Any] = places(str(faces), "cpu") | {"ckpt_path": str(run.checkpoint)}
+    settings |= {"beside": None, "cache_dir": "cache", "top_k": 5, "strict": False}
+    config = OmegaConf.create(settings | {"index": "exact", "candidates": 5})
     models = load_models(config, ["test split"])
     fault, ranking, detail, _ = search(models, "test split", QUERY, k=5)
     assert not fault

@@ -76,6 +76,31 @@ def test_a_folder_is_searched_as_the_split_that_it_holds(
     assert len(list((tmp_path / "cache").glob("embeddings-*.npy"))) == 2
 
 
+@pytest.mark.parametrize("name", ["trained_run", "cross_entropy_run", "bce_run"])
+def test_an_index_gives_the_ranking_of_all_images(
+    name: str, request: pytest.FixtureRequest, folder_of_digits: Path, tmp_path: Path
+) -> None:
+    """With as many candidates as images, and of these with less, but for what it misses."""
+    run: Run = request.getfixturevalue(name)
+    gallery = [f"gallery={folder_of_digits}", f"cache_dir={tmp_path / 'cache'}"]
+    asked = ["query=even & ~(prime | square)", *gallery, "top_k=5"]
+    exact = retrieve(run, tmp_path / "exact", *asked)
+    whole = retrieve(run, tmp_path / "whole", *asked, "index=faiss", "candidates=360")
+    assert whole == exact
+    assert not list((tmp_path / "cache").glob("*index*"))  # nothing to leave out
+    part = retrieve(run, tmp_path / "part", *asked, "index=faiss", "candidates=20")
+    (index,) = (tmp_path / "cache").glob("*-index-embeddings-*.npy")
+    assert index.name.startswith("unit-" if name == "trained_run" else "raw-")
+    scores = {row["image"]: float(row["score"]) for row in exact}
+    found = [row for row in part if row["image"] in scores]
+    assert len(found) >= 3
+    for row in found:
+        assert float(row["score"]) == pytest.approx(scores[row["image"]], abs=1e-9)
+    made = index.stat().st_mtime_ns
+    assert retrieve(run, tmp_path / "again", *asked, "index=faiss", "candidates=20") == part
+    assert index.stat().st_mtime_ns == made
+
+
 HOSTILE_NAMES = ["\x1b[2J\x1b]0;owned\x07.png", "two\nlines.png", "=1+1\t.png"]
 
 

@@ -93,6 +93,7 @@ def explore(folder: str, device: str) -> None:
     from src.search.page import search
 
     settings = {"beside": None, "cache_dir": f"{folder}/cache", "top_k": 20, "strict": False}
+    settings |= {"index": "exact", "candidates": 20}
     config = OmegaConf.create(places(folder, device) | settings)
     place = "test split"
     fault, *_ = search(load_models(config, [place]), place, QUERY, config.top_k)

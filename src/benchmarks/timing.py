@@ -5,7 +5,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TypeVar
 
 import torch
@@ -20,6 +20,11 @@ def now(device: str) -> float:
     return perf_counter()
 
 
+def busy(device: str) -> float:
+    """Seconds that this process has computed, other processes left out; on a GPU, of its clock."""
+    return now(device) if device == "cuda" else process_time()
+
+
 def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result, list[float]]:
     """The last result of a function, and the seconds of each of its calls, (repeats,)."""
     seconds = []
@@ -28,6 +33,13 @@ def timed(run: Callable[[], Result], device: str, repeats: int) -> tuple[Result,
         result = run()
         seconds.append(now(device) - start)
     return result, seconds
+
+
+def processing(run: Callable[[], Result]) -> tuple[Result, float]:
+    """The result of a function, and the CPU seconds of all threads, which others do not change."""
+    start = process_time()
+    result = run()
+    return result, process_time() - start
 
 
 def peak_memory() -> float:

@@ -26,6 +26,14 @@ class PositivePairs(NamedTuple):
     second: Tensor  # c, (N,)
 
 
+class RelatedPairs(NamedTuple):
+    """The pairs that a relation has, M of them, and their probabilities in float64."""
+
+    first: Tensor  # i, (M,)
+    second: Tensor  # j, (M,)
+    weights: Tensor  # p_ij, (M,)
+
+
 def positive_pairs(embeddings: Tensor, relation: Tensor) -> PositivePairs:
     """Positive pairs of a relation between embeddings.
 
@@ -37,19 +45,44 @@ def positive_pairs(embeddings: Tensor, relation: Tensor) -> PositivePairs:
         ValueError: If the shapes do not match, there are no samples or dimensions, or the relation
             has a negative entry or none.
     """
+    _check_shapes(embeddings, relation)
+    joint = _probabilities(on_float64_device(relation).double())
+    return PositivePairs(joint, joint.sum(dim=1), joint.sum(dim=0))
+
+
+def related_pairs(embeddings: Tensor, relation: Tensor) -> RelatedPairs:
+    """`positive_pairs` as a list, for losses that look at no other pairs.
+
+    A sparse relation costs no more than its entries.
+
+    Args:
+        embeddings: (N, D).
+        relation: (N, N), nonnegative, dense or sparse.
+
+    Raises:
+        ValueError: As `positive_pairs` does.
+    """
+    _check_shapes(embeddings, relation)
+    entries = on_float64_device(relation).to_sparse().coalesce()
+    first, second = entries.indices()
+    return RelatedPairs(first, second, _probabilities(entries.values().double()))
+
+
+def _check_shapes(embeddings: Tensor, relation: Tensor) -> None:
     if embeddings.ndim != 2 or relation.shape != (len(embeddings), len(embeddings)):
         raise ValueError(
             "embeddings must be (N, D) and relation (N, N) with the same N, "
             f"got {tuple(embeddings.shape)} and {tuple(relation.shape)}"
         )
     check_samples(embeddings)
-    weights = on_float64_device(relation).double()
+
+
+def _probabilities(weights: Tensor) -> Tensor:
     if not torch.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("relation must hold no negative, infinite or NaN entries")
     if not weights.any():
         raise ValueError("relation relates no samples; a batch needs two views of some image")
-    joint = weights / weights.sum()
-    return PositivePairs(joint, joint.sum(dim=1), joint.sum(dim=0))
+    return weights / weights.sum()
 
 
 def same_group(groups: Tensor) -> Tensor:

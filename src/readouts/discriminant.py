@@ -25,9 +25,11 @@ from torch import distributed as dist
 from torch.nn.functional import one_hot
 
 from src.losses.discriminants import oracle_shrinkage
+from src.readouts.contrasts import contrasts
 from src.readouts.minterms import MintermReadout
 from src.readouts.moments import Moments, check_shrinkage, with_constant
 from src.subspaces.minterms import MAX_MINTERMS, all_minterms
+from src.subspaces.propositions import Proposition
 
 Means = Literal["additive", "free"]
 
@@ -55,6 +57,7 @@ class DiscriminantReadout(MintermReadout):
 
     name = "discriminant"
     label_codings = ("literals", "complements", "minterms")
+    searched = "as they are"
 
     counts: Tensor  # (M,), n_m
     weights: Tensor  # (M, D)
@@ -122,6 +125,10 @@ class DiscriminantReadout(MintermReadout):
         """
         self.check_fitted(self.counts)
         return embeddings.double() @ self.weights.T + self.biases
+
+    def search_vectors(self, proposition: Proposition) -> Tensor:
+        self.check_fitted(self.counts)
+        return contrasts(self.weights, self.minterms, self.masks([proposition])[0])
 
     def _regressors(self, labels: Tensor) -> Tensor:
         """a for each row of labels, (N, K), in float64."""

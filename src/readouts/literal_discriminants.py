@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from src.losses.discriminants import solve_discriminants
-from src.readouts.literals import LiteralReadout
+from src.readouts.literals import LiteralReadout, literal_contrasts
 from src.readouts.moments import Moments, check_shrinkage, with_constant
+from src.subspaces.propositions import Proposition
 
 
 class LiteralDiscriminants(LiteralReadout):
@@ -27,6 +28,7 @@ class LiteralDiscriminants(LiteralReadout):
 
     name = "literal_discriminants"
     label_codings = ("literals", "complements", "minterms")
+    searched = "as they are"
 
     weights: Tensor  # (C, D)
     biases: Tensor  # (C,), NaN until fitted
@@ -70,3 +72,7 @@ class LiteralDiscriminants(LiteralReadout):
         """
         self.check_fitted(~self.biases.isnan())
         return embeddings.double() @ self.weights.T + self.biases
+
+    def search_vectors(self, proposition: Proposition) -> Tensor:
+        self.check_fitted(~self.biases.isnan())
+        return literal_contrasts(proposition, self.weights)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from src.readouts.contrasts import contrasts
 from src.readouts.readout import PROBABILITIES, Readout
 from src.subspaces.decision_diagrams import is_satisfiable, model_count
-from src.subspaces.minterms import all_minterms
+from src.subspaces.minterms import MAX_MINTERMS, all_minterms
 from src.subspaces.propositions import Proposition, evaluate_independent
 
 
@@ -82,3 +83,28 @@ class LiteralReadout(Readout):
     def _logits(self, embeddings: Tensor, calibrated: bool) -> Tensor:
         logits = self.literal_logits(embeddings)
         return logits / self.temperature + self.literal_biases if calibrated else logits
+
+
+def literal_contrasts(proposition: Proposition, weights: Tensor) -> Tensor:
+    """`contrasts` of the minterms of the literals that a proposition names.
+
+    Args:
+        proposition: Over C literals.
+        weights: (C, D), of their log odds.
+
+    Returns:
+        (n, D), float64.
+
+    Raises:
+        ValueError: If it names so many literals that no table holds their minterms.
+    """
+    named = proposition.columns
+    if 2 ** len(named) > MAX_MINTERMS:
+        raise ValueError(
+            f"an index is asked for at most {MAX_MINTERMS.bit_length() - 1} literals in a query, "
+            f"and this one has {len(named)}: set index=exact"
+        )
+    minterms = all_minterms(len(named)).to(weights.device)
+    labels = minterms.new_zeros(len(minterms), len(weights))
+    labels[:, named] = minterms
+    return contrasts(labels.to(weights) @ weights, minterms, proposition.holds(labels))

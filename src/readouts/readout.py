@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from math import exp
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -39,6 +39,8 @@ class Readout(nn.Module):
     # Losses that train this readout and no other; without any, all losses but those of others do
     trained_by: ClassVar[tuple[type[nn.Module], ...]] = ()
     score_kinds: ClassVar[tuple[str, ...]] = PROBABILITIES  # the first is the default
+    # Embeddings that `search_vectors` are compared with; None where a readout has no such vectors
+    searched: ClassVar[Literal["as they are", "at length 1"] | None] = None
     temperature: Tensor  # scalar, T of `calibrate`
     literal_biases: Tensor  # (C,), t of `calibrate`
 
@@ -134,6 +136,19 @@ class Readout(nn.Module):
 
     def can_hold(self, proposition: Proposition) -> bool:
         """Whether any of the minterms that get a probability satisfies a proposition."""
+        raise NotImplementedError
+
+    def search_vectors(self, proposition: Proposition) -> Tensor:
+        """Vectors (n, D), float64, that the best answers have large inner products with.
+
+        An index finds candidates by them, which `score` ranks.
+
+        Args:
+            proposition: One that `can_hold`.
+
+        Raises:
+            ValueError: If the proposition has too many literals for a table of their minterms.
+        """
         raise NotImplementedError
 
     def calibrate(self, embeddings: Tensor, labels: Tensor) -> None:

@@ -1,8 +1,11 @@
 """Logits of minterms as embeddings."""
 
+import torch
 from torch import Tensor, nn
 
+from src.readouts.contrasts import contrasts
 from src.readouts.minterms import MintermReadout
+from src.subspaces.propositions import Proposition
 
 
 class SoftmaxReadout(MintermReadout):
@@ -14,6 +17,7 @@ class SoftmaxReadout(MintermReadout):
 
     name = "softmax"
     trained_by = (nn.CrossEntropyLoss,)
+    searched = "as they are"
 
     @classmethod
     def number_of_logits(cls, minterms: Tensor) -> int:
@@ -21,3 +25,7 @@ class SoftmaxReadout(MintermReadout):
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         return embeddings.double()
+
+    def search_vectors(self, proposition: Proposition) -> Tensor:
+        weights = torch.eye(len(self.minterms)).to(self.literal_biases)
+        return contrasts(weights, self.minterms, self.masks([proposition])[0])

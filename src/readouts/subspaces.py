@@ -53,6 +53,7 @@ class MintermSubspaces(MintermReadout):
     name = "subspaces"
     label_codings = ("minterms", "literals", "complements")
     score_kinds = ("sum", "projector", *PROBABILITIES)
+    searched = "at length 1"
 
     counts: Tensor  # (M,), training images of each minterm
     directions: Tensor  # (M, D), unit rows, zero for a minterm without images
@@ -126,6 +127,16 @@ class MintermSubspaces(MintermReadout):
         logits = self._energies(embeddings, self.directions).log()
         silent = logits.isneginf().all(dim=1, keepdim=True)
         return torch.where(silent & (self.counts > 0), 0.0, logits)
+
+    def search_vectors(self, proposition: Proposition) -> Tensor:
+        """u_m and -u_m of the minterms that satisfy a proposition: every score adds up (u_m . x)^2.
+
+        Raises:
+            RuntimeError: If nothing was fitted.
+        """
+        self.check_fitted(self.counts)
+        directions = self.directions[self.masks([proposition])[0]]
+        return torch.cat([directions, -directions])
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         if kind in PROBABILITIES:

@@ -23,12 +23,19 @@ from src.modules.subspace import SubspaceModule
 from src.runs.latest import find_checkpoint
 from src.runs.load import load_checkpoint
 from src.search.images import Images, open_folder, open_split
+from src.search.index import Index
 from src.subspaces.minterms import minterm_name
 from src.subspaces.propositions import Proposition
 
 SHOWN_MINTERMS = 8
 SPLITS = {f"{split} split": split for split in ("test", "val", "train")}  # by names of places
+INDEXES = ("exact", "faiss")
+SEARCHED = ("subspaces", "discriminant", "literal_discriminants", "softmax", "sigmoid")
+CANDIDATES = 1000  # as in conf/
+TOO_FEW = "the {k} best need as many candidates: set candidates={k} or more"
 CACHE_DIR = f"{os.environ.get('DATA_DIR', 'data')}/cache"  # as in conf/
+
+Ranked = tuple[Tensor, Tensor]  # scores and positions of the best images of a query, best first
 
 
 class Answer(NamedTuple):
@@ -72,6 +79,8 @@ class Model:
         device: The device that embeds images, `cpu` or `cuda`.
         cache: The folder for embeddings of galleries.
         strict: Whether an image of a folder that cannot be decoded is an error, or left out.
+        candidates: The number of images that an index puts forward, see `src.search.index`; None
+            for scores of all images.
 
     Attributes:
         name: The loss that trained the model, and the score that it ranks by.
@@ -89,6 +98,7 @@ class Model:
         device: str,
         cache: Path,
         strict: bool,
+        candidates: int | None,
     ) -> None:
         self.path = path
         self.name = f"{type(module.loss).__name__}, score {module.score_kind}"
@@ -101,8 +111,10 @@ class Model:
         self._content = content
         self._cache = cache
         self._strict = strict
+        self._candidates = candidates
         self._open: dict[str, Callable[..., Images]] = {}
         self._images: dict[str, Images] = {}
+        self._indexes: dict[str, Index] = {}
         self._embedding: defaultdict[str, Lock] = defaultdict(Lock)  # a place at a time
 
     def open(self, place: str) -> None:
@@ -163,7 +175,8 @@ class Model:
 
         Raises:
             ValueError: If the query is no proposition over the literals or no minterm satisfies it,
-                k is less than 1, or as `images`.
+                k is less than 1, or as `images`. With an index, if there are fewer candidates than
+                k, or too many literals in the query for it.
             OSError: If files are missing.
         """
         (answer,) = self.search_all([query], place, k)
@@ -175,13 +188,12 @@ class Model:
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
         read = [read_query(query, self.module) for query in queries]
+        rank = self._rank_all if self._candidates is None else self._rank_candidates
+        ranked = rank(read, place, k)
         images = self.images(place)
-        scores, best = best_matches(
-            images.embeddings, lambda embeddings: self.module.score(embeddings, read), k
-        )
         return [
-            Answer(query, positions, self._describe(query, images, positions, values))
-            for query, positions, values in zip(read, best.T, scores.T, strict=True)
+            Answer(query, positions, self._describe(query, images, positions, scores))
+            for query, (scores, positions) in zip(read, ranked, strict=True)
         ]
 
     @torch.inference_mode()
@@ -226,6 +238,34 @@ class Model:
             ],
         )
 
+    def _rank_all(self, queries: Sequence[Proposition], place: str, k: int) -> list[Ranked]:
+        """Scores and positions of the best images, each (k,), for every query."""
+        scores, best = best_matches(
+            self.images(place).embeddings,
+            lambda embeddings: self.module.score(embeddings, queries),
+            k,
+        )
+        return list(zip(scores.T, best.T, strict=True))
+
+    def _rank_candidates(self, queries: Sequence[Proposition], place: str, k: int) -> list[Ranked]:
+        """As `_rank_all`, of the images that an index puts forward."""
+        assert self._candidates is not None
+        if k > self._candidates:
+            raise ValueError(TOO_FEW.format(k=k))
+        readout = self.module.readout
+        vectors = [readout.search_vectors(query) for query in queries]
+        images = self.images(place)
+        with self._embedding[place]:
+            if place not in self._indexes:
+                unit = readout.searched == "at length 1"
+                self._indexes[place] = Index(images.embeddings, unit, self._candidates)
+        ranked = []
+        for query, asked in zip(queries, vectors, strict=True):
+            score = partial(self.module.score, queries=[query])
+            scores, best = self._indexes[place].best_matches(asked, score, k)
+            ranked.append((scores[:, 0], best[:, 0]))
+        return ranked
+
     def _embedder(self) -> SubspaceModule:
         """The module on the device that embeds; answers go on with that on the CPU meanwhile."""
         return self.module if self._device == "cpu" else deepcopy(self.module).to(self._device)
@@ -262,6 +302,8 @@ def load(
     device: str = "cpu",
     cache_dir: str = CACHE_DIR,
     strict: bool = False,
+    index: str = "exact",
+    candidates: int = CANDIDATES,
 ) -> Model:
     """Load a trained model, from a checkpoint or an exported file.
 
@@ -272,14 +314,29 @@ def load(
         device: The device that embeds images, `cpu` or `cuda`.
         cache_dir: The folder where embeddings of searched folders are kept.
         strict: Whether an image of a folder that cannot be decoded is an error, or left out.
+        index: `exact` scores every image for a query; `faiss` those that an index puts forward,
+            see `src.search.index`.
+        candidates: The number of images that the index puts forward for each of its vectors.
 
     Raises:
         CheckpointError: If the file is missing, or no model of this project.
-        ValueError: If there is no such device, or as `load_with_hash`.
+        ValueError: If there is no such device or index, the readout has no vectors for one, or as
+            `load_with_hash`.
     """
     check_device(device)
+    if index not in INDEXES:
+        raise ValueError(f"index must be {' or '.join(INDEXES)}, not {index!r}")
+    if candidates < 1:
+        raise ValueError(f"candidates must be at least 1, not {candidates}")
     found = find_checkpoint(path)
-    return Model(found, *load_with_hash(found, data_dir), device, Path(cache_dir), strict)
+    content, data, module = load_with_hash(found, data_dir)
+    if index == "faiss" and module.readout.searched is None:
+        raise ValueError(
+            f"index=faiss goes with readout={' or '.join(SEARCHED)}, which have vectors to search "
+            f"by, and {found} has readout={module.readout.name}: set index=exact"
+        )
+    shortlist = candidates if index == "faiss" else None
+    return Model(found, content, data, module, device, Path(cache_dir), strict, shortlist)
 
 
 def load_with_hash(path: str, data_dir: str | None) -> tuple[str, ImageDataModule, SubspaceModule]:
@@ -301,20 +358,23 @@ def load_models(config: DictConfig, places: Sequence[str]) -> list[Model]:
     """Load the checkpoints `ckpt_path` and, if it is not null, `beside` of a config.
 
     Args:
-        config: The config of a command, with `data_dir`, `device`, `cache_dir`, `top_k` and
-            `strict`, too.
+        config: The config of a command, with `data_dir`, `device`, `cache_dir`, `top_k`, `strict`,
+            `index` and `candidates`, too.
         places: The places that will be searched.
 
     Raises:
         CheckpointError: If a file is no checkpoint.
-        ValueError: If `top_k` or `device` is none, a folder holds no images, a file
-            changes while it is read, or the models have different literals.
+        ValueError: If `top_k`, `device`, `index` or `candidates` is none, a folder holds no
+            images, a file changes while it is read, or the models have different literals.
     """
     if not isinstance(config.top_k, int) or config.top_k < 1:
         raise ValueError(f"top_k must be a whole number of at least 1, not {config.top_k!r}")
+    if config.index != "exact" and config.candidates < config.top_k:
+        raise ValueError(TOO_FEW.format(k=config.top_k))
     paths = [config.ckpt_path] if config.beside is None else [config.ckpt_path, config.beside]
+    settings = (config.data_dir, config.device, config.cache_dir, config.strict)
     models = [
-        load(path, config.data_dir, config.device, config.cache_dir, config.strict)
+        load(path, *settings, config.index, config.candidates)
         for path in dict.fromkeys(map(find_checkpoint, paths))
     ]
     for model in models:

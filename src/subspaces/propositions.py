@@ -71,6 +71,7 @@ class Proposition:
         text: The proposition as it was written.
         literals: Names of the label columns.
         has_negation: Whether a negation occurs anywhere in it.
+        columns: The label columns of the literals that it names, ascending.
 
     Raises:
         PropositionError: If the text is not a proposition over these literals. The message gives
@@ -84,6 +85,9 @@ class Proposition:
         self._columns = _number(self.literals)
         tokens = _read(text, self._columns)
         self.has_negation = any(kind == TOKEN_NOT for kind, _, _ in tokens)
+        self.columns = sorted(
+            {self._columns[token] for kind, token, _ in tokens if kind == TOKEN_SYMBOL}
+        )
         self._tree = _ALGEBRA.parse(tokens)
         self.evaluate(lambda column: False, bool, not_, and_, or_)  # refuses too deep a nesting
 

@@ -25,8 +25,10 @@ NAMES = sorted(
 )
 OVER_RELATIONS = (
     "barlow_twins",
+    "binary_nce",
     "byol_spectral",
     "pca",
+    "ranking_nce",
     "simclr",
     "spectral_contrastive",
     "vicreg",
@@ -161,6 +163,8 @@ def plain_value(name: str, loss: Any, embeddings: Tensor, others: Tensor) -> flo
         known = {"targets": embeddings, "moment": moment}
     if name == "contrastive":
         known = {"scale": float(loss.scale().detach())}
+    if name == "binary_nce":
+        known = {"offset": float(loss.offset.detach())}
     if name in ("mcr2", "mmcr", "ole"):
         others = others[:, others.any(dim=0)]
     if name in ("grassmann", "harmonic", "pca"):
@@ -197,6 +201,8 @@ EVEN = {
     "ole": float(CLASSES),
     "spectral_contrastive": 0.0,
     "byol_spectral": 0.0,
+    "ranking_nce": 0.0,
+    "binary_nce": 2 * math.log(2),
 }
 
 

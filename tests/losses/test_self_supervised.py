@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from src.config.groups import CONF_DIR
 from src.losses.barlow_twins import barlow_twins_loss
 from src.losses.batch import NonFiniteEmbeddingsError
+from src.losses.binary_nce import binary_nce_loss
 from src.losses.byol_spectral import byol_spectral_loss
 from src.losses.pca import pca_loss
+from src.losses.ranking_nce import ranking_nce_loss
 from src.losses.simclr import simclr_loss
 from src.losses.spectral_contrastive import spectral_contrastive_loss
 from src.losses.vicreg import vicreg_loss
@@ -35,6 +37,8 @@ TARGETS = random_embeddings(NUM, DIM, 2)
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "simclr": lambda z, g: simclr_loss(z, g, 0.5),
     "spectral_contrastive": spectral_contrastive_loss,
+    "ranking_nce": lambda z, g: ranking_nce_loss(z, g, None),
+    "binary_nce": lambda z, g: binary_nce_loss(z, g, 0.0, None, None),
     "byol_spectral": lambda z, g: byol_spectral_loss(
         z, g, TARGETS[: len(z), : z.shape[-1]], MOMENT
     ),
@@ -44,6 +48,11 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 PARAMETERS: dict[str, tuple[Callable[..., Tensor], list[str]]] = {
     "simclr": (simclr_loss, ["temperature"]),
+    "ranking_nce": (ranking_nce_loss, ["temperature"]),
+    "binary_nce": (
+        lambda z, g, temperature: binary_nce_loss(z, g, 0.0, temperature, None),
+        ["temperature"],
+    ),
     "vicreg": (vicreg_loss, ["invariance", "variance", "covariance"]),
     "barlow_twins": (barlow_twins_loss, ["redundancy"]),
     "pca": (pca_loss, ["penalty"]),
@@ -61,11 +70,13 @@ def module_for(name: str, **values: Any) -> nn.Module:
     config = OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml")
     if name == "pca":
         values = {"num_components": 2} | values
+    if name == "binary_nce":
+        values = {"negatives": None} | values
     module: nn.Module = hydra.utils.instantiate(config, **SIZES.get(name, {}), **values)
     return module
 
 
-@pytest.mark.parametrize("name", ["simclr", "spectral_contrastive"])
+@pytest.mark.parametrize("name", ["simclr", "spectral_contrastive", "ranking_nce", "binary_nce"])
 def test_rotation_makes_no_difference(name: str) -> None:
     embeddings, relation = random_embeddings(NUM, DIM), random_relation(NUM)
     loss = LOSSES[name](embeddings, relation)

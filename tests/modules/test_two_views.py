@@ -29,7 +29,10 @@ from src.runs.compose import build_loss
 from src.runs.load import load_checkpoint
 from src.subspaces.minterms import distinct_minterms
 
-LOSSES = ["simclr", "spectral_contrastive", "byol_spectral", "vicreg", "barlow_twins", "pca"]
+LOSSES = [
+    *("simclr", "ranking_nce", "binary_nce", "spectral_contrastive", "byol_spectral"),
+    *("vicreg", "barlow_twins", "pca"),
+]
 RELATIONS: list[Relation] = ["augmentation", "labels", "both", "itself"]
 TWO_VIEWS = ("module=two_views", "module.augmentation.flip=0", "callbacks=probe", "logger=none")
 FOUR_EPOCHS = (*BRIEF, "trainer.check_val_every_n_epoch=2", "module.max_query_depth=1")

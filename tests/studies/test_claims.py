@@ -299,6 +299,9 @@ def test_command_writes_every_claim_and_the_figure(tmp_path: Path) -> None:
         "+study.others.penalty.iterations=5",
         "+study.others.kernels.iterations=2",
         "+study.others.kernels.encoder.steps=2",
+        "+study.others.energy.iterations=5",
+        "+study.others.predictor.time=1",
+        "+study.others.predictor.iterations=5",
     ]
     arguments = ["table=claims", *short, f"runs_dir={tmp_path}/runs", f"results_dir={tmp_path}"]
     assert run_command("reproduce", *arguments) == (0, "")
@@ -306,4 +309,4 @@ def test_command_writes_every_claim_and_the_figure(tmp_path: Path) -> None:
         assert image.width > 1000
     rows = json.loads((tmp_path / "claims" / "smoke" / "table.json").read_text())["rows"]
     assert [row["claim"][:3] for row in rows] == sorted(row["claim"][:3] for row in rows)
-    assert {row["claim"][:3] for row in rows} == {f"({letter})" for letter in "abcdefghijklop"}
+    assert {row["claim"][:3] for row in rows} == {f"({letter})" for letter in "abcdefghijklmnop"}
