@@ -9,13 +9,12 @@ import subprocess
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from email.parser import HeaderParser
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import torch
-from debian.deb822 import Packages as Stanzas
 
 from src.data.images import LabelledImages
 from src.data.missing import MissingDataError, found_in
@@ -163,11 +162,12 @@ def read_packages(file: Path | None) -> list[Package]:
         ValueError: If it is damaged, or holds no packages.
     """
     packages: dict[str, Package] = {}
-    for stanza in Stanzas.iter_paragraphs(StringIO(_read_list(file)), use_apt_pkg=False):
-        if "Package" in stanza and "Description" in stanza:
-            name = stanza["Package"]
+    parse = HeaderParser().parsestr  # a stanza is written as the head of a mail
+    for stanza in map(parse, re.split(r"\n\s*\n", _read_list(file).strip())):
+        if stanza["Package"] and stanza["Description"]:
+            name = stanza["Package"].strip()
             source = stanza.get("Source", name).split()[0]  # a version may follow
-            description = stanza["Description"].partition("\n")[0]
+            description = stanza["Description"].partition("\n")[0].strip()
             tags = read_tags(stanza.get("Tag", ""))
             packages.setdefault(name, Package(name, source, description, tags))
     if packages:
