@@ -173,7 +173,7 @@ def ask(model: str, texts: tuple[str, ...], kind: str | None = None) -> plt.Figu
     return retrieval_figure(
         texts,
         captions,
-        [found.pixels(column) for column in best.T],
+        [found.show(column) for column in best.T],
         [range(1, 11)] * len(queries),
         [hit.tolist() for hit in hits.T],
     )
@@ -203,7 +203,7 @@ sure, unsure = int(raw.max(dim=1).values.argmax()), int(raw.max(dim=1).values.ar
 
 def show_image(axes: plt.Axes, position: int) -> None:
     """Its pixels and what is true of it."""
-    axes.imshow(test.pixels([position])[0, 0], cmap="gray", vmin=0, vmax=255)
+    axes.imshow(test.show([position])[0, 0], cmap="gray", vmin=0, vmax=255)
     axes.set_title(minterm_name(truth[position], literals).replace(" & ", "\n& "), size=9)
     axes.set_axis_off()
 
