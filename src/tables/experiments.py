@@ -36,7 +36,7 @@ from src.tables.aggregate import (
     group_jobs,
     provenance_of,
 )
-from src.tables.sensitivity import sensitivity_figure
+from src.tables.sensitivity import MEASURES, sensitivity_figure
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 REFERENCE = "reference_numbers"  # published figures, which tables refer to
@@ -228,7 +228,11 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[ResultTab
 def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: ResultTable) -> Figure:
     """Draw the curves of a sweep over numbers, or else all measures between 0 and 1, by row."""
     if len(sweeps) == 1:
-        curves = sensitivity_figure({group.setting: group.runs for group in sweeps[0].groups})
+        curves = sensitivity_figure(
+            {group.setting: group.runs for group in sweeps[0].groups},
+            {key: heading for key, heading in MEASURES.items() if key in experiment.columns},
+            experiment.get("labels", {}),
+        )
         if curves is not None:
             return curves
     shown = {

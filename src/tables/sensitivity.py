@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import prod
 from statistics import mean, stdev
+from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
@@ -30,12 +31,18 @@ FEWEST = 2  # values of a setting that are worth a picture
 MOSTLY = 0.5  # share of a grid's cells that make it one
 
 
-def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
+def sensitivity_figure(
+    settings: Mapping[Setting, Results],
+    measures: Mapping[str, str] = MEASURES,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> Figure | None:
     """Draw curves over one number, a line for each choice of the rest, or a grid over two numbers.
 
     Args:
         settings: The results of the runs of each setting, an override `key=value` for each thing
             that settings differ in.
+        measures: Metrics, with their headings; those that no run has are left out.
+        labels: What overrides are called; by default their value.
 
     Returns:
         None if no setting is a number with at least two values, or there is more to show.
@@ -43,11 +50,16 @@ def sensitivity_figure(settings: Mapping[Setting, Results]) -> Figure | None:
     chosen, numbers = _numbers_of(settings)
     values = {key: sorted({choice[key] for choice in chosen}, key=float) for key in numbers}
     rest = [
-        ", ".join(value for key, value in choice.items() if key not in numbers) for choice in chosen
+        ", ".join(
+            labels.get(f"{key}={value}", value)
+            for key, value in choice.items()
+            if key not in numbers
+        )
+        for choice in chosen
     ]
     measures = {
         key: heading
-        for key, heading in MEASURES.items()
+        for key, heading in measures.items()
         if any(measurements(results, key) for results in settings.values())
     }
     if not measures:

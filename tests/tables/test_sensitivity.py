@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,14 @@ def test_a_sweep_over_one_number_is_a_curve_for_each_choice_of_the_rest() -> Non
         for method, offset in (("ours", 0.1), ("theirs", 0.2))
         for share in (0.5, 0.1, 0.25)
     }
-    figure = sensitivity_figure(settings)
+    figure = sensitivity_figure(settings, labels={"method=theirs": "all others"})
     assert figure is not None
     (axes,) = figure.axes  # nothing has a gap
     assert axes.get_title() == "minterm accuracy"
     assert axes.get_xlabel() == "share of training images with wrong labels"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "0.25", "0.5"]
     handles, labels = axes.get_legend_handles_labels()
-    assert labels == ["ours", "theirs"]
+    assert labels == ["ours", "all others"]
     for container, offset in zip(handles, (0.1, 0.2), strict=True):
         assert isinstance(container, ErrorbarContainer)
         line, _, (bars,) = container
@@ -55,6 +56,20 @@ def test_a_sweep_over_two_numbers_is_a_grid_with_holes_where_runs_are_missing() 
     assert np.allclose(shown, expected, equal_nan=True)
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0.5", "0.9", "0.99"]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "1", "2", "10"]
+
+
+@pytest.mark.parametrize(
+    ("values", "places"), [((0, 0.1, 0.5), (0, 0.1, 0.5)), ((1, 2, 9), (0, 1, 2))]
+)
+def test_shares_stand_at_their_distances(values: Sequence[float], places: Sequence[float]) -> None:
+    settings: Settings = {
+        (f"loader.masked={value}",): [{ACCURACY: 1.0, NEGATED: 1.0}] for value in values
+    }
+    figure = sensitivity_figure(settings, {NEGATED: "mAP"})
+    assert figure is not None
+    (axes,) = figure.axes
+    assert axes.get_title() == "mAP"
+    assert np.allclose(np.asarray(axes.lines[0].get_xdata(), dtype=float), places)
 
 
 def test_two_values_are_worth_a_picture() -> None:

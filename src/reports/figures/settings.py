@@ -104,19 +104,22 @@ def curves_figure(
 
     Args:
         name: The setting.
-        values: (n,), shown at equal distances.
+        values: (n,), ascending numbers: of shares, which begin at 0, shown at their distances, of
+            others, whose ratios matter, at equal ones.
         panels: From measures to series to means and deviations, both (n,); NaN where there is none.
     """
     figure = Figure(figsize=(3.6 * len(panels), 3.4), layout="constrained")
+    numbers = [float(value) for value in values]
+    places = numbers if numbers[0] == 0 else range(len(numbers))
     for axes, (measure, series) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):
         for label, (means, deviations) in series.items():
             axes.errorbar(
-                range(len(values)), means, np.nan_to_num(deviations), fmt="o-", markersize=4,
+                places, means, np.nan_to_num(deviations), fmt="o-", markersize=4,
                 capsize=2, label=label,
             )  # fmt: skip
-        axes.set_xticks(range(len(values)), values)
+        axes.set_xticks(places, values)
         axes.set(xlabel=name, title=measure)
         axes.grid(color="0.9")
     if len(series) > 1:
