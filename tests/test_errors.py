@@ -119,7 +119,7 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
     "batch larger than data": (
         "train",
         ["loader.batch_size=5000"],
-        "larger than the training set",
+        "larger than the training set of 1257 images: set loader.batch_size=628",
     ),
     "too many minterms a batch": (
         "train",

@@ -23,21 +23,25 @@ class EpochSampler(Sampler[Batch]):
         rank: Index of this process.
         world_size: Number of processes; it must divide the batch size.
         batch_size: Number of images in a global batch.
-        num_batches: Number of batches in an epoch.
+        num_images: Number of training images, N; N // batch_size batches are an epoch.
 
     Raises:
         ValueError: If the batch size cannot be shared evenly, or the set has fewer images.
     """
 
     def __init__(
-        self, batch_size: int, num_batches: int, seed: int, rank: int = 0, world_size: int = 1
+        self, batch_size: int, num_images: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
         if batch_size % world_size:
             raise ValueError(f"batch_size {batch_size} is not a multiple of {world_size} processes")
-        if num_batches == 0:
-            raise ValueError(f"batch_size {batch_size} is larger than the training set")
+        if num_images < batch_size:
+            smaller = max(world_size, num_images // 2 // world_size * world_size)
+            raise ValueError(
+                f"batch_size {batch_size} is larger than the training set of {num_images} images: "
+                f"set loader.batch_size={smaller}"
+            )
         self.batch_size = batch_size
-        self.num_batches = num_batches
+        self.num_batches = num_images // batch_size
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
@@ -73,7 +77,7 @@ class RandomSampler(EpochSampler):
     def __init__(
         self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
-        super().__init__(batch_size, num_images // batch_size, seed, rank, world_size)
+        super().__init__(batch_size, num_images, seed, rank, world_size)
         self.num_images = num_images
 
     def draw(self, generator: np.random.Generator) -> Iterator[np.ndarray]:
@@ -111,7 +115,7 @@ class MintermSampler(EpochSampler):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__(batch_size, len(minterm_index) // batch_size, seed, rank, world_size)
+        super().__init__(batch_size, len(minterm_index), seed, rank, world_size)
         index = minterm_index.numpy()
         order = np.argsort(index, kind="stable")
         self.members = np.split(order, np.flatnonzero(np.diff(index[order])) + 1)

@@ -34,6 +34,7 @@ EXPLAINED = {  # the metrics that the terminal shows
     retrieval_name(MAP, NEGATED): "the same with negations, by a & ~b",
     calibration_name(PROBABILITY, PROPOSITIONS): "how far probabilities are from frequencies",
 }
+NO_QUERY = "too few images: no such query has ten answers"
 CHECKPOINT = "run/checkpoint"  # what an evaluation has tested
 
 
@@ -98,7 +99,9 @@ def print_results(
     for name, said in EXPLAINED.items():
         key = f"{stage}/{name}"
         if key in metrics:
-            table.add_row(MAIN_HEADINGS[name], f"{metrics[key]:.4f}", said)
+            value = metrics[key]
+            row = ("none", NO_QUERY) if math.isnan(value) else (f"{value:.4f}", said)
+            table.add_row(MAIN_HEADINGS[name], *row)
     console = make_console()
     console.print(table)
     console.print(f"all metrics: {output_dir / METRICS}", soft_wrap=True)

@@ -95,9 +95,9 @@ def test_batch_size_that_processes_cannot_share_is_refused(make: MakeSampler) ->
 
 
 def test_batch_size_above_the_set_is_refused() -> None:
-    with pytest.raises(ValueError, match="batch_size 12 is larger than the training set"):
+    with pytest.raises(ValueError, match=r"training set of 11 images: set loader.batch_size=5"):
         RandomSampler(11, 12, 0)
-    with pytest.raises(ValueError, match="batch_size 96 is larger than the training set"):
+    with pytest.raises(ValueError, match="batch_size 96 is larger than the training set of 95"):
         MintermSampler(MINTERM_INDEX, 96, 3, False, 0)
 
 

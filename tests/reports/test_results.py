@@ -1,11 +1,19 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from src.reports import results
-from src.reports.results import CHECKPOINT, METRICS, make_record, read_results, write_results
+from src.reports.results import (
+    CHECKPOINT,
+    METRICS,
+    make_record,
+    print_results,
+    read_results,
+    write_results,
+)
 
 
 def test_record_is_valid_json_with_null_for_nan_and_its_provenance() -> None:
@@ -43,3 +51,12 @@ def test_other_content_is_of_no_finished_run(content: bytes, tmp_path: Path) -> 
     assert read_results(tmp_path) is None
     (tmp_path / METRICS).write_bytes(content)
     assert read_results(tmp_path) is None
+
+
+def test_a_metric_of_no_query_is_said_and_not_nan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_results({"test/retrieval/map_negated": math.nan}, "test", tmp_path)
+    said = capsys.readouterr().out
+    assert "mAP negated  none  too few images: no such query has ten answers" in said
+    assert "nan" not in said
