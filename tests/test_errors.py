@@ -113,6 +113,12 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         "is one of sum, projector, calibrated, probability, not 'max'",
     ),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
+    "queries too deep": ("train", ["module.max_query_depth=1000"], "must be at most 8, not 1000"),
+    "endless queries": (
+        "train",
+        ["module.queries_per_depth=9999999"],
+        "queries_per_depth must be from 0 to 1,000, not 9999999",
+    ),
     "negative learning rate": ("train", ["optimizer.lr=-1"], "Invalid learning rate: -1"),
     "learning rate a word": ("train", ["optimizer.lr=fast"], "optimizer.lr must be a number"),
     "empty batches": ("train", ["loader.batch_size=0"], "batch_size must be at least 1"),

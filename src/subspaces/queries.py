@@ -12,6 +12,7 @@ from src.subspaces.propositions import Proposition, conjunctions
 from src.subspaces.random_propositions import harder_propositions, sample_conjunctions
 
 MAX_QUERIES = 5000  # of conjunctions; where there are more, some are drawn
+MAX_DEPTH, MAX_PER_DEPTH = 8, 1000  # of random propositions
 DRAWN = 100  # conjunctions of each size, positive and as many negated
 SEED = 0
 
@@ -67,14 +68,21 @@ def make_queries(
         literals: (C,), names of the label columns.
         minterms: (M, C), of the training split: every random proposition tells some of them apart.
         max_literals: The most literals of a conjunction, at least 1.
-        max_depth: Random propositions have the depths 2 to this.
-        queries_per_depth: The number of propositions of each depth.
+        max_depth: Random propositions have the depths 2 to this, at most 8: a proposition grows as
+            a power of its depth.
+        queries_per_depth: The number of propositions of each depth, at most 1,000.
 
     Raises:
-        ValueError: If `max_literals` is less than 1.
+        ValueError: If a number is out of range.
     """
     if max_literals < 1:
         raise ValueError(f"max_query_literals must be at least 1, not {max_literals}")
+    if max_depth > MAX_DEPTH:
+        raise ValueError(f"max_query_depth must be at most {MAX_DEPTH}, not {max_depth}")
+    if not 0 <= queries_per_depth <= MAX_PER_DEPTH:
+        raise ValueError(
+            f"queries_per_depth must be from 0 to {MAX_PER_DEPTH:,}, not {queries_per_depth}"
+        )
     sizes = range(1, min(len(literals), max_literals) + 1)
     number = sum(comb(len(literals), size) * 2**size for size in sizes)
     sampled = number > MAX_QUERIES
