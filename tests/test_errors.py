@@ -113,6 +113,8 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         "is one of sum, projector, calibrated, probability, not 'max'",
     ),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
+    "more threads than cores": ("train", ["trainer.threads=1000"], "threads must be from 1 to "),
+    "no threads": ("train", ["trainer.threads=0"], "the cores here, not 0"),
     "queries too deep": ("train", ["module.max_query_depth=1000"], "must be at most 8, not 1000"),
     "endless queries": (
         "train",

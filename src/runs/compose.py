@@ -30,7 +30,7 @@ from src.readouts.subspaces import MintermSubspaces
 from src.readouts.text import TextReadout
 from src.runs.memory import keep_freed_memory
 from src.runs.processes import check_processes
-from src.runs.threads import ChooseThreads
+from src.runs.threads import ChooseThreads, check_threads
 from src.subspaces.minterms import MAX_MINTERMS, encode_labels
 
 
@@ -116,9 +116,11 @@ def build_trainer(
         logger: A logger, or False.
 
     Raises:
-        ValueError: If it would wait for processes that nothing starts.
+        ValueError: If it would wait for processes that nothing starts, or compute with more threads
+            than there are cores.
     """
     check_value("trainer.threads", config.threads, int | None)
+    check_threads(config.threads)
     if config.accelerator == "cpu":
         keep_freed_memory()
         image = torch.zeros(1, *data.image_set.stored_shape, dtype=torch.uint8)

@@ -45,6 +45,13 @@ class ChooseThreads(Callback):
         threadpool_limits(number)
 
 
+def check_threads(asked: int | None) -> None:
+    """Raise ValueError if more threads are asked for than the machine has cores, or less than 1."""
+    cores = os.cpu_count() or 1
+    if asked is not None and not 1 <= asked <= cores:
+        raise ValueError(f"trainer.threads must be from 1 to {cores}, the cores here, not {asked}")
+
+
 def choose_threads(asked: int | None, multiplications: Callable[[], float], processes: int) -> int:
     """Choose the number of threads of each process.
 
