@@ -113,6 +113,16 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         "is one of sum, projector, calibrated, probability, not 'max'",
     ),
     "no query literals": ("train", ["module.max_query_literals=0"], "must be at least 1"),
+    "an encoder that is none": (
+        "train",
+        ["encoder._target_=torch.nn.Linear"],
+        "encoder._target_ must name an Encoder, not torch.nn.Linear",
+    ),
+    "a function for an encoder": (
+        "train",
+        ["encoder._target_=torch.eye"],
+        "encoder._target_ must name an Encoder, not torch.eye",
+    ),
     "more threads than cores": ("train", ["trainer.threads=1000"], "threads must be from 1 to "),
     "no threads": ("train", ["trainer.threads=0"], "the cores here, not 0"),
     "queries too deep": ("train", ["module.max_query_depth=1000"], "must be at most 8, not 1000"),

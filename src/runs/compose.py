@@ -173,7 +173,9 @@ def describe_run(
 def _build_encoder(
     config: DictConfig, image_set: ImageSet, number_of_logits: int | None, from_checkpoint: bool
 ) -> Encoder:
-    kind: type[Encoder] = find_target(config)  # type: ignore[assignment]
+    kind = find_target(config)
+    if not (isinstance(kind, type) and issubclass(kind, Encoder)):
+        raise ConfigError(f"encoder._target_ must name an Encoder, not {config['_target_']}")
     if kind.reads != image_set.item:
         raise ConfigError(
             f"{kind.__name__} reads {kind.reads}s, and {type(image_set).__name__} has "
