@@ -34,7 +34,7 @@ EXPLAINED = {  # the metrics that the terminal shows
     retrieval_name(MAP, NEGATED): "the same with negations, by a & ~b",
     calibration_name(PROBABILITY, PROPOSITIONS): "how far probabilities are from frequencies",
 }
-NO_QUERY = "too few images: no such query has ten answers"
+NO_VALUE = "too few images answer to measure it"
 CHECKPOINT = "run/checkpoint"  # what an evaluation has tested
 
 
@@ -100,7 +100,7 @@ def print_results(
         key = f"{stage}/{name}"
         if key in metrics:
             value = metrics[key]
-            row = ("none", NO_QUERY) if math.isnan(value) else (f"{value:.4f}", said)
+            row = ("none", NO_VALUE) if math.isnan(value) else (f"{value:.4f}", said)
             table.add_row(MAIN_HEADINGS[name], *row)
     console = make_console()
     console.print(table)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import propositions
 from torch import nn
 
 import src.readouts  # noqa: F401
@@ -20,15 +21,7 @@ from src.subspaces.propositions import Proposition
 
 LITERALS = ("a", "b", "c")
 MINTERMS = torch.tensor(list(product((False, True), repeat=3)))
-PROPOSITIONS = st.recursive(
-    st.sampled_from(LITERALS),
-    lambda inner: st.one_of(
-        st.builds("~({})".format, inner),
-        st.builds("({} & {})".format, inner, inner),
-        st.builds("({} | {})".format, inner, inner),
-    ),
-    max_leaves=8,
-)
+PROPOSITIONS = propositions(LITERALS)
 
 
 def brute_force(weights: np.ndarray, answers: list[bool]) -> list[np.ndarray]:

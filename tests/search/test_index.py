@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import propositions
 from torch import Tensor
 
 from src.data.stored import StoredRows
@@ -27,15 +28,9 @@ LITERALS = ("a", "b", "c")
 MINTERMS = all_minterms(3)
 DIM, NUMBER = 8, 4000
 READOUTS = ["sum", "projector", "discriminant", "literal_discriminants", "softmax", "sigmoid"]
-PROPOSITIONS = st.recursive(
-    st.sampled_from(LITERALS),
-    lambda inner: st.one_of(
-        st.builds("~({})".format, inner),
-        st.builds("({} & {})".format, inner, inner),
-        st.builds("({} | {})".format, inner, inner),
-    ),
-    max_leaves=6,
-).filter(lambda text: bool(Proposition(text, LITERALS).holds(MINTERMS).any()))
+PROPOSITIONS = propositions(LITERALS, max_leaves=6).filter(
+    lambda text: bool(Proposition(text, LITERALS).holds(MINTERMS).any())
+)
 
 
 def drawn(number: int, seed: int) -> tuple[Tensor, Tensor]:

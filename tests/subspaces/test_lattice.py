@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import propositions
 from torch import Tensor
 
 from src.subspaces.lattice import (
@@ -148,19 +149,11 @@ def ideal(seed: int) -> tuple[Tensor, Tensor, Tensor]:
     return directions, span_projectors(directions, MINTERMS.T), unit
 
 
-propositions = st.recursive(
-    st.sampled_from(LITERALS),
-    lambda inner: st.one_of(
-        st.builds("~({})".format, inner),
-        st.builds("({} & {})".format, inner, inner),
-        st.builds("({} | {})".format, inner, inner),
-    ),
-    max_leaves=8,
-)
+PROPOSITIONS = propositions(LITERALS)
 
 
 @settings(max_examples=50)
-@given(propositions, propositions, st.integers(0, 100))
+@given(PROPOSITIONS, PROPOSITIONS, st.integers(0, 100))
 def test_an_ideal_embedding_answers_as_the_truth_table_does(
     first: str, second: str, seed: int
 ) -> None:
