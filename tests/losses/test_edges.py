@@ -33,7 +33,7 @@ OVER_RELATIONS = (
     "spectral_contrastive",
     "vicreg",
 )
-WITH_HEAD = ("grassmann", "harmonic", "linear_cross_entropy", "opl")
+WITH_HEAD = ("grassmann", "harmonic", "linear_cross_entropy", "logit_adjusted", "opl")
 
 Arguments = tuple[Tensor, Tensor]
 
@@ -46,7 +46,13 @@ def loss_of(name: str) -> nn.Module:
     for key, value in {"subspace_dim": 2, "num_components": 2, "averaging": 1e-20}.items():
         if key in config:
             config[key] = value
-    return build_loss(config, embedding_dim=DIM, num_classes=CLASSES, num_labels=CLASSES)
+    return build_loss(
+        config,
+        embedding_dim=DIM,
+        num_classes=CLASSES,
+        num_labels=CLASSES,
+        class_counts=torch.tensor([6, 3, 1]),
+    )
 
 
 def batch(name: str, number: int = NUM, dtype: torch.dtype = torch.float64) -> Arguments:
