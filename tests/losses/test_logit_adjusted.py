@@ -70,7 +70,7 @@ def test_it_is_cross_entropy_that_starts_with_another_bias() -> None:
             slopes = torch.autograd.grad(value, list(each.parameters()))
             with torch.no_grad():
                 for parameter, slope in zip(each.parameters(), slopes, strict=True):
-                    parameter -= 0.5 * slope
+                    parameter.sub_(0.5 * slope)
         torch.testing.assert_close(loss.logits(embeddings), usual.logits(embeddings))
 
 
@@ -90,7 +90,7 @@ def test_logits_are_the_posterior_and_balanced_ones_what_equal_classes_would_say
         value.backward()
         return value
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     at = torch.tensor([[-1.0], [0.5], [2.0]]).double()
     densities = torch.stack([(-(at**2) / 2).exp(), (-((at - 1) ** 2) / 2).exp()], dim=1)[..., 0]
     balanced = densities / densities.sum(dim=1, keepdim=True)
