@@ -57,7 +57,13 @@ def check_parts(config: DictConfig) -> None:
         config.encoder.embedding_dim = kind.number_of_logits(torch.eye(4))
     for part in (*PARTS, "trainer"):
         check_part(config, part)
-    loss = build_loss(config.loss, embedding_dim=16, num_classes=4, num_labels=4)
+    loss = build_loss(
+        config.loss,
+        embedding_dim=16,
+        num_classes=4,
+        num_labels=4,
+        class_counts=torch.ones(4),
+    )
     check_pairing(loss, kind)
     assert config.module.get("label_coding") in (None, *kind.label_codings)
 

@@ -93,7 +93,9 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
         config = compose("train", [*trainer_settings, *SETTINGS[name]])
     pl.seed_everything(0, verbose=False)
     data = build_data(config, instantiate(config.dataset))
-    module = build_module(config, data.image_set, data.minterms, from_checkpoint=False)
+    module = build_module(
+        config, data.image_set, data.minterms, data.minterm_counts, from_checkpoint=False
+    )
     module.augmentation = nn.Identity()
     for part in module.modules():
         if isinstance(part, nn.Dropout):

@@ -100,7 +100,9 @@ def bare_epoch(config: DictConfig, device: str, image_set: RandomImages) -> floa
     """Seconds of the same epoch in a loop written by hand."""
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config, image_set)
-    module = build_module(config, image_set, data.minterms, from_checkpoint=False).to(device)
+    module = build_module(
+        config, image_set, data.minterms, data.minterm_counts, from_checkpoint=False
+    ).to(device)
     encoder, normalize = module.encoder.train(), module.normalize
     split, batches = data.splits["train"], list(data.train_dataloader().sampler)
     images, classes = split.images, split.labels.int().argmax(dim=1)

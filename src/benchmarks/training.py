@@ -28,7 +28,9 @@ def fit(config: DictConfig, image_set: ImageSet, callback: pl.Callback) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config, image_set)
-    module = build_module(config, image_set, data.minterms, from_checkpoint=False)
+    module = build_module(
+        config, image_set, data.minterms, data.minterm_counts, from_checkpoint=False
+    )
     callbacks = [instantiate(other) for other in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
     trainer = build_trainer(config.trainer, data, callbacks=[callback, *callbacks], logger=logger)

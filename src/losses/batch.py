@@ -104,13 +104,18 @@ def class_members(labels: Tensor) -> Tensor:
     Raises:
         ValueError: If a label is neither 0 nor 1, or no class is left.
     """
+    check_binary(labels)
     members = labels != 0
-    if not torch.equal(members.to(labels.dtype), labels):
-        raise ValueError("labels must be 0 or 1")
     members = members[:, members.any(dim=0)]
     if members.shape[1] == 0:
         raise ValueError("labels mark no class for any sample; leave such batches out")
     return members
+
+
+def check_binary(labels: Tensor) -> None:
+    """Raise ValueError unless all labels are 0 or 1."""
+    if not torch.equal((labels != 0).to(labels.dtype), labels):
+        raise ValueError("labels must be 0 or 1")
 
 
 def partition(labels: Tensor) -> Tensor:

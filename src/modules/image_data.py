@@ -119,6 +119,13 @@ class ImageDataModule(pl.LightningDataModule):
         """The minterms of the training split, (M, C), bool."""
         return distinct_minterms(self.splits["train"].labels)
 
+    @property
+    def minterm_counts(self) -> Tensor:
+        """The number of training images of each of the `minterms`, (M,), int64."""
+        minterms = self.minterms
+        index = find_minterms(self.splits["train"].labels, minterms)
+        return torch.bincount(index, minlength=len(minterms))
+
     def train_dataloader(self) -> TrainingLoader:
         loader = TrainingLoader(self._split("train"), **self._batches(self._train_sampler()))
         if self._progress:

@@ -43,10 +43,12 @@ def build_module(
     config: DictConfig,
     image_set: ImageSet,
     minterms: Tensor,
+    minterm_counts: Tensor,
     from_checkpoint: bool,
     for_training: bool = True,
 ) -> SubspaceModule:
-    """Compose the module of a config for an image set with these minterms, (M, C).
+    """Compose the module of a config for an image set with these minterms, (M, C), of so many
+    training images each, (M,).
 
     Pretrained weights are not looked for where a checkpoint will be loaded, but models of
     transformers are read again: their configuration and tokenizer are nowhere else. A module that
@@ -66,6 +68,7 @@ def build_module(
         embedding_dim=projection[-1] if projection else encoder.embedding_dim,
         num_classes=len(minterms),
         num_labels=encode_labels(minterms[:1], minterms, coding).shape[1],
+        class_counts=minterm_counts,
     )
     check_pairing(loss, kind)
     readout: Readout = instantiate_with(
@@ -134,13 +137,21 @@ def build_trainer(
 
 
 def build_loss(
-    config: DictConfig, embedding_dim: int, num_classes: int, num_labels: int
+    config: DictConfig,
+    embedding_dim: int,
+    num_classes: int,
+    num_labels: int,
+    class_counts: Tensor,
 ) -> nn.Module:
-    """Compose a loss for D dimensions, K classes and as many columns of labels, which its config
-    may leave open.
+    """Compose a loss for D dimensions, K classes, of (K,) training samples each, and so many
+    columns of labels, which its config may leave open.
     """
     return instantiate_with(
-        config, embedding_dim=embedding_dim, num_classes=num_classes, num_labels=num_labels
+        config,
+        embedding_dim=embedding_dim,
+        num_classes=num_classes,
+        num_labels=num_labels,
+        class_counts=class_counts,
     )
 
 

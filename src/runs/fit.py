@@ -43,7 +43,13 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config, image_set)
     data.train_dataloader()  # say now, not after the model is built, if batches do not fit
-    module = build_module(config, image_set, data.minterms, from_checkpoint=resumed is not None)
+    module = build_module(
+        config,
+        image_set,
+        data.minterms,
+        data.minterm_counts,
+        from_checkpoint=resumed is not None,
+    )
     callbacks = [instantiate(callback) for callback in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
     trainer = build_trainer(

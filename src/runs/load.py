@@ -2,6 +2,7 @@
 
 from textwrap import shorten
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from src.config.instantiate import ConfigError, instantiate
@@ -42,8 +43,14 @@ def load_checkpoint(
     state = checkpoint["state_dict"]
     try:
         image_set = instantiate(config.dataset)
+        minterms = state[MINTERMS]
         module = build_module(
-            config, image_set, state[MINTERMS], from_checkpoint=True, for_training=False
+            config,
+            image_set,
+            minterms,
+            torch.ones(len(minterms)),  # a loss that counts has its counts among the weights
+            from_checkpoint=True,
+            for_training=False,
         )
     except ConfigError as error:
         raise CheckpointError(

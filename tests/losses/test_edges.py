@@ -33,7 +33,15 @@ OVER_RELATIONS = (
     "spectral_contrastive",
     "vicreg",
 )
-WITH_HEAD = ("grassmann", "harmonic", "linear_cross_entropy", "opl")
+WITH_HEAD = (
+    "boxes",
+    "grassmann",
+    "harmonic",
+    "linear_cross_entropy",
+    "logit_adjusted",
+    "opl",
+    "soft_subspaces",
+)
 
 Arguments = tuple[Tensor, Tensor]
 
@@ -43,10 +51,21 @@ def loss_of(name: str) -> nn.Module:
     config = OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml")
     assert isinstance(config, DictConfig)
     # Without averaging the likelihood of discriminants sets in with the first batch
-    for key, value in {"subspace_dim": 2, "num_components": 2, "averaging": 1e-20}.items():
+    for key, value in {
+        "subspace_dim": 2,
+        "num_components": 2,
+        "num_vectors": 4,
+        "averaging": 1e-20,
+    }.items():
         if key in config:
             config[key] = value
-    return build_loss(config, embedding_dim=DIM, num_classes=CLASSES, num_labels=CLASSES)
+    return build_loss(
+        config,
+        embedding_dim=DIM,
+        num_classes=CLASSES,
+        num_labels=CLASSES,
+        class_counts=torch.tensor([6, 3, 1]),
+    )
 
 
 def batch(name: str, number: int = NUM, dtype: torch.dtype = torch.float64) -> Arguments:
@@ -215,7 +234,7 @@ def test_zeros_have_the_value_of_no_direction(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_one_sample_has_a_value_or_is_refused(name: str) -> None:
     embeddings, others = batch(name, 1)
-    if name in (*OVER_RELATIONS, "supcon"):  # which compare samples
+    if name in (*OVER_RELATIONS, "supcon", "icon"):  # which compare samples
         with pytest.raises(ValueError, match=r"relates no samples|two samples"):
             loss_of(name)(embeddings, others)
         return

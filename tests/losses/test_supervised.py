@@ -25,6 +25,7 @@ from src.config.groups import CONF_DIR
 from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.grassmann import grassmann_loss
 from src.losses.harmonic import harmonic_loss
+from src.losses.icon import icon_loss
 from src.losses.mcr2 import mcr2_loss
 from src.losses.mmcr import mmcr_loss
 from src.losses.nuclear_kernel import nuclear_kernel_loss
@@ -41,13 +42,14 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "opl": lambda x, y, _: opl_loss(x, y, 0.5),
     "mcr2": lambda x, y, _: mcr2_loss(x, y, 0.5),
     "supcon": lambda x, y, _: supcon_loss(x, y, 0.1),
+    "icon": lambda x, y, _: icon_loss(x, y, 0.1, 0.1),
     "nuclear_kernel": lambda x, y, _: nuclear_kernel_loss(x, y, 0.9, 0.05),
     "grassmann": lambda x, y, bases: grassmann_loss(x, y, bases, 25.0),
     "harmonic": lambda x, y, centers: harmonic_loss(x, y, centers, 8.0),
 }
 ONE_CLASS = ["opl", "mcr2", "supcon", "grassmann", "harmonic"]
-OF_WHOLE_BATCH = ["ole", "mmcr", "opl", "mcr2", "supcon", "nuclear_kernel"]
-SCALE_FREE = ["mmcr", "opl", "mcr2", "supcon", "grassmann"]
+OF_WHOLE_BATCH = ["ole", "mmcr", "opl", "mcr2", "supcon", "icon", "nuclear_kernel"]
+SCALE_FREE = ["mmcr", "opl", "mcr2", "supcon", "icon", "grassmann"]
 
 
 class Batch(NamedTuple):
@@ -124,7 +126,7 @@ def test_gradients_are_those_of_finite_differences(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["ole", "mmcr", "opl", "mcr2", "supcon"])
+@pytest.mark.parametrize("name", ["ole", "mmcr", "opl", "mcr2", "supcon", "icon"])
 def test_classes_that_the_batch_lacks_count_for_nothing(name: str) -> None:
     embeddings, labels, _ = batch_for(name)
     more = torch.cat([labels, torch.zeros(NUM, 2)], dim=1)[:, [3, 0, 1, 4, 2]]

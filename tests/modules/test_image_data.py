@@ -43,6 +43,14 @@ def test_fit_and_validation_loaders_see_every_image_once_in_order() -> None:
         assert indices.tolist() == list(range(len(DIGITS.splits[split])))
 
 
+def test_minterms_are_counted() -> None:
+    data = serve(masked=0.5)
+    labels = data.splits["train"].labels.bool()
+    expected = [int((labels == minterm).all(dim=1).sum()) for minterm in data.minterms]
+    assert data.minterm_counts.tolist() == expected
+    assert sum(expected) == len(labels)
+
+
 def test_subspaces_can_be_fitted_on_the_last_images_of_each_minterm() -> None:
     fit = list(serve(fit_images=30).val_dataloader()[0])
     labels = torch.cat([batch.labels for batch in fit])

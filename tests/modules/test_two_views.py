@@ -305,11 +305,19 @@ def test_losses_are_given_the_sizes_that_they_take() -> None:
     def composed(name: str, **values: int) -> Any:
         config = OmegaConf.merge(OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml"), values)
         assert isinstance(config, DictConfig)
-        return build_loss(config, embedding_dim=24, num_classes=7, num_labels=5)
+        return build_loss(
+            config,
+            embedding_dim=24,
+            num_classes=7,
+            num_labels=5,
+            class_counts=torch.arange(1, 8),
+        )
 
     assert composed("byol_spectral").target_moment.shape == (24, 24)
     assert composed("grassmann").bases.shape == (7, 24, 8)
     assert composed("harmonic").centers.shape == (7, 24)
+    shares = composed("logit_adjusted").log_shares.exp()
+    torch.testing.assert_close(shares, torch.arange(1, 8).double() / 28)
     assert composed("nuclear_discriminant").moment.shape == (1 + 5 + 24, 1 + 5 + 24)
     assert repr(composed("simclr")) == "SimCLRLoss(temperature=0.5)"
     assert composed("byol_spectral", embedding_dim=3).target_moment.shape == (3, 3)
