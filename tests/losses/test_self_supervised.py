@@ -47,7 +47,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "vicreg": lambda z, g: vicreg_loss(z, g, 25.0, 25.0, 1.0),
     "barlow_twins": lambda z, g: barlow_twins_loss(z, g, 0.0051),
     "pca": lambda z, g: pca_loss(z, g, COMPONENTS, 1.0),
-    "t_regs": lambda z, g: t_regs_loss(z, g, 10.0, 0.2, 0.0008),
+    "t_regs": lambda z, g: t_regs_loss(z, g, 10.0, 2.0, 0.0008),
     "ldreg": lambda z, g: ldreg_loss(z, g, 0.5, 0.01, 64),
 }
 PARAMETERS: dict[str, tuple[Callable[..., Tensor], list[str]]] = {
