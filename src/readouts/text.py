@@ -155,19 +155,17 @@ class TextReadout(MintermReadout):
 
     def _directions_between_caps(self, propositions: Sequence[Proposition]) -> Tensor:
         """Directions of score `caps`: (Q, D), float64."""
-        frame, near, avoided = FRAMES[0], [], []
-        for query in propositions:
+        near = [prompt(query, self.literals) for query in propositions]
+        avoided: dict[int, str] = {}
+        for row, query in enumerate(propositions):
             parts = split_negation(query, self.literals)
-            if parts is None or parts.denied is None:
-                near.append(prompt(query, self.literals))
-                avoided.append(None)
-            else:
-                near.append(frame.format(parts.affirmed or "anything"))
-                avoided.append(frame.format(parts.denied))
+            if parts and parts.denied:
+                near[row] = FRAMES[0].format(parts.affirmed or "anything")
+                avoided[row] = FRAMES[0].format(parts.denied)
         directions = self._directions(near)
-        rows = [row for row, text in enumerate(avoided) if text is not None]
-        if rows:
-            others = self._directions([text for text in avoided if text is not None])
+        if avoided:
+            rows = list(avoided)
+            others = self._directions(list(avoided.values()))
             directions[rows] = between_caps(directions[rows], others, self.cap_cosine)
         return directions
 

@@ -63,8 +63,9 @@ def test_cosine_distances_see_directions_alone_and_are_half_squares_of_euclid() 
     lengths = random_embeddings(6, 1, 2).abs() + 0.1
     again = harmonic_logits(lengths * embeddings, 7 * centers, 4.0, "cosine")
     torch.testing.assert_close(again, logits)
-    units = (vectors / vectors.norm(dim=1, keepdim=True) for vectors in (embeddings, centers))
-    twice = harmonic_logits(*units, 8.0, "euclidean")
+    units = embeddings / embeddings.norm(dim=1, keepdim=True)
+    unit_centers = centers / centers.norm(dim=1, keepdim=True)
+    twice = harmonic_logits(units, unit_centers, 8.0, "euclidean")
     torch.testing.assert_close(twice.softmax(dim=1), logits.softmax(dim=1), atol=1e-3, rtol=0)
 
 
