@@ -233,7 +233,10 @@ def test_parameters_out_of_range_are_refused(name: str, value: Any) -> None:
     function, parameter = PARAMETERS[name]
     embeddings, labels, heads = batch_for(name)
     values: dict[str, Any] = {parameter: value}
-    values |= {"nuclear_kernel": {"alpha": 0.9}, "harmonic": {"distance": "cosine"}}.get(name, {})
+    if name == "nuclear_kernel":
+        values["alpha"] = 0.9
+    if name == "harmonic":
+        values["distance"] = "cosine"
     message = f"{parameter} must be a number above 0"
     with pytest.raises(ValueError, match=message):
         function(embeddings, labels, *([] if heads is None else [heads]), **values)
