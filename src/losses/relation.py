@@ -98,6 +98,14 @@ def same_group(groups: Tensor) -> Tensor:
     return related.fill_diagonal_(False)
 
 
+def squared_distance_of_pairs(vectors: Tensor, pairs: PositivePairs) -> Tensor:
+    """Mean squared distance of positive pairs of vectors (N, D): sum_ij p_ij ||z_i - z_j||^2."""
+    # From the mean: the same distances without the rounding errors of large squares.
+    vectors = deviations(vectors, pairs.first)
+    ends = (pairs.first + pairs.second) @ vectors.square().sum(dim=1)
+    return ends - 2 * (vectors * (pairs.joint @ vectors)).sum()
+
+
 def deviations(vectors: Tensor, weights: Tensor) -> Tensor:
     """Vectors (N, D) minus their mean under weights (N,) that sum to 1."""
     return vectors - weights @ vectors

@@ -4,7 +4,12 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from src.losses.batch import check_positive, in_float64, loss_value
-from src.losses.relation import deviations, positive_pairs, second_moment
+from src.losses.relation import (
+    deviations,
+    positive_pairs,
+    second_moment,
+    squared_distance_of_pairs,
+)
 
 VARIANCE_OFFSET = 1e-4  # as in the authors' code, under the root
 
@@ -50,13 +55,10 @@ def vicreg_loss(
         https://arxiv.org/abs/2205.11508
     """
     check_positive(invariance=invariance, variance=variance, covariance=covariance)
-    joint, first, second = positive_pairs(embeddings, relation)
-    # From the mean: the same distances without the rounding errors of large squares.
-    vectors = deviations(in_float64(embeddings), first)
-    squares = vectors.square().sum(dim=1)
-    distance = (first + second) @ squares - 2 * (vectors * (joint @ vectors)).sum()
-    loss = invariance * distance
-    for weights in (first, second):
+    pairs = positive_pairs(embeddings, relation)
+    vectors = in_float64(embeddings)
+    loss = invariance * squared_distance_of_pairs(vectors, pairs)
+    for weights in (pairs.first, pairs.second):
         matrix = _covariance(vectors, weights)
         variances = matrix.diagonal()
         hinge = relu(1 - (variances + VARIANCE_OFFSET).sqrt())

@@ -3,7 +3,8 @@
 A literal is said by its name: `Wearing_Hat` is "wearing hat".
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -46,18 +47,56 @@ def prompt(
             return said
         return f"not {said}" if _is_short(said) else f"not the case that {said}"
 
-    def combine(introduction: str, word: str, first: str, second: str) -> str:
-        said = f"{first} {word} {second}"
-        return said if _is_short(first) and _is_short(second) else f"{introduction} {said}"
-
     said = proposition.evaluate(
         literal=lambda column: phrase(literals[column]),
-        constant=lambda value: "anything" if value else "nothing",
+        constant=_say_constant,
         complement=deny,
-        meet=lambda first, second: combine("both", "and", first, second),
-        join=lambda first, second: combine("either", "or", first, second),
+        meet=_say_both,
+        join=_say_either,
     )
     return frame.format(said)
+
+
+class Parts(NamedTuple):
+    """What a proposition affirms and what it denies, in words without negation; None for nothing.
+
+    "male" and "bald or wearing hat", of Male & ~Bald & ~Wearing_Hat.
+    """
+
+    affirmed: str | None
+    denied: str | None
+
+
+def split_negation(proposition: Proposition, literals: Sequence[str]) -> Parts | None:
+    """Say a proposition as one that is affirmed and not another, neither with a negation in it.
+
+    Returns:
+        None for a proposition that is no such conjunction, such as `a | ~b` or `~(a & ~b)`.
+    """
+
+    def complement(parts: Parts | None) -> Parts | None:
+        if parts is None or (parts.affirmed and parts.denied):
+            return None
+        return Parts(affirmed=parts.denied, denied=parts.affirmed)
+
+    def meet(first: Parts | None, second: Parts | None) -> Parts | None:
+        if first is None or second is None:
+            return None
+        return Parts(
+            _combine(_say_both, first.affirmed, second.affirmed),
+            _combine(_say_either, first.denied, second.denied),
+        )
+
+    def join(first: Parts | None, second: Parts | None) -> Parts | None:
+        return complement(meet(complement(first), complement(second)))
+
+    return proposition.evaluate(
+        literal=lambda column: Parts(phrase(literals[column]), None),
+        constant=lambda value: Parts(_say_constant(value), None),
+        complement=complement,
+        meet=meet,
+        join=join,
+    )
 
 
 def captions(labels: Tensor, literals: Sequence[str], absent: float) -> list[str]:
@@ -109,6 +148,28 @@ def vocabulary(literals: Sequence[str]) -> list[str]:
 
 def _caption(words: Sequence[str], frame: str) -> str:
     return frame.format(" and ".join(words) or "anything")
+
+
+def _say_constant(value: bool) -> str:
+    return "anything" if value else "nothing"
+
+
+def _say_both(first: str, second: str) -> str:
+    return _say("both", "and", first, second)
+
+
+def _say_either(first: str, second: str) -> str:
+    return _say("either", "or", first, second)
+
+
+def _say(introduction: str, word: str, first: str, second: str) -> str:
+    said = f"{first} {word} {second}"
+    return said if _is_short(first) and _is_short(second) else f"{introduction} {said}"
+
+
+def _combine(say: Callable[[str, str], str], first: str | None, second: str | None) -> str | None:
+    """Both in words, or the one that there is."""
+    return say(first, second) if first and second else first or second
 
 
 def _is_short(said: str) -> bool:

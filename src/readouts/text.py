@@ -1,6 +1,7 @@
 """Comparison of images with texts, as CLIP does zero-shot."""
 
 from collections.abc import Callable, Sequence
+from math import acos
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,14 @@ from src.encoders.encoder import DualEncoder, Encoder
 from src.encoders.text import TextEncoder
 from src.losses.contrastive import ContrastiveLoss
 from src.readouts.minterms import MintermReadout
-from src.readouts.prompts import FRAMES, captions, minterm_captions, prompt, vocabulary
+from src.readouts.prompts import (
+    FRAMES,
+    captions,
+    minterm_captions,
+    prompt,
+    split_negation,
+    vocabulary,
+)
 from src.readouts.readout import PROBABILITIES
 from src.subspaces.propositions import Proposition, evaluate_independent
 
@@ -24,6 +32,8 @@ class TextReadout(MintermReadout):
     - `prompt_ensemble`: with the mean direction of its prompts in several sentences.
     - `prompt_without_negation`: with "not" left out, as the authors do.
     - `arithmetic`: literals count s, negated -s; `&` adds, `|` takes the larger.
+    - `caps`: of "a and not b", with the direction near a that avoids b, see `between_caps`; where
+      no negation, or a proposition that is no such conjunction, is asked, as `prompt`.
     - `probability`, `calibrated`: of the minterms that satisfy it, see `minterm_logits`.
     - `literal_product`: p(literal) is a softmax over its prompt and that of its negation; p q for
       `&`, p + q - p q for `|`, 1 - p for `~`.
@@ -35,9 +45,10 @@ class TextReadout(MintermReadout):
             lends it, and its temperature; beside any other a small one is trained along.
         loss: The loss that learns the inverse temperature of similarities.
         absent_mentioned: Chance that a caption in training says "not" of a literal that is false.
+        cap_cosine: Least cosine within the caps of score `caps`.
 
     Raises:
-        ValueError: If the chance is not between 0 and 1.
+        ValueError: If the chance is not between 0 and 1, or the cosine not at least 0 and below 1.
     """
 
     name = "text"
@@ -48,6 +59,7 @@ class TextReadout(MintermReadout):
         "prompt_ensemble",
         "prompt_without_negation",
         "arithmetic",
+        "caps",
         "literal_product",
         *PROBABILITIES,
     )
@@ -59,10 +71,14 @@ class TextReadout(MintermReadout):
         encoder: Encoder,
         loss: ContrastiveLoss,
         absent_mentioned: float,
+        cap_cosine: float,
     ) -> None:
         if not 0 <= absent_mentioned <= 1:
             raise ValueError(f"absent_mentioned must be between 0 and 1, not {absent_mentioned}")
+        if not 0 <= cap_cosine < 1:
+            raise ValueError(f"cap_cosine must be at least 0 and below 1, not {cap_cosine}")
         super().__init__(minterms)
+        self.cap_cosine = cap_cosine
         self.absent_mentioned = absent_mentioned
         self.literals = tuple(literals)
         self.text: Callable[[Sequence[str]], Tensor]
@@ -119,6 +135,8 @@ class TextReadout(MintermReadout):
                 for frame in frames
             ]
             return self._cosines(embeddings, torch.stack(directions).mean(dim=0))
+        if kind == "caps":
+            return self._cosines(embeddings, self._directions_between_caps(propositions))
         if kind == "literal_product":
             return evaluate_independent(propositions, self.literal_probabilities(embeddings))
         texts = [prompt(Proposition(name, self.literals), self.literals) for name in self.literals]
@@ -135,6 +153,22 @@ class TextReadout(MintermReadout):
         ]
         return torch.stack(scores, dim=1)
 
+    def _directions_between_caps(self, propositions: Sequence[Proposition]) -> Tensor:
+        """Directions of score `caps`: (Q, D), float64."""
+        near = [prompt(query, self.literals) for query in propositions]
+        avoided: dict[int, str] = {}
+        for row, query in enumerate(propositions):
+            parts = split_negation(query, self.literals)
+            if parts and parts.denied:
+                near[row] = FRAMES[0].format(parts.affirmed or "anything")
+                avoided[row] = FRAMES[0].format(parts.denied)
+        directions = self._directions(near)
+        if avoided:
+            rows = list(avoided)
+            others = self._directions(list(avoided.values()))
+            directions[rows] = between_caps(directions[rows], others, self.cap_cosine)
+        return directions
+
     def _similarities(self, embeddings: Tensor, texts: Sequence[str]) -> Tensor:
         """Cosines of images (N, D) with n texts: (N, n), float64."""
         return self._cosines(embeddings, self._directions(texts))
@@ -145,3 +179,33 @@ class TextReadout(MintermReadout):
 
     def _cosines(self, embeddings: Tensor, directions: Tensor) -> Tensor:
         return normalize(embeddings.double(), dim=1) @ normalize(directions, dim=1).T
+
+
+def between_caps(near: Tensor, avoided: Tensor, cosine: float) -> Tensor:
+    """Directions within a spherical cap that stay out of another one, (3) of [0].
+
+    A cap of radius alpha = arccos(t) lies around a direction a, and one around n. With theta the
+    angle between a and n,
+
+        d = sin(alpha + theta / 2) a - sin(alpha - theta / 2) n
+
+    scaled to length 1, is the direction in the first cap and out of the second that is farthest
+    from the edges of both. Where theta is at least 2 alpha, as caps do not meet, it is a. At t = 0,
+    d points along a - n.
+
+    Args:
+        near: a, (Q, D), of length 1.
+        avoided: n, (Q, D), of length 1.
+        cosine: t, at least 0 and below 1.
+
+    Returns:
+        (Q, D), of length 1, or 0 where a and n are the same.
+
+    References:
+        [0] Kazemi Ranjbar et al., *SpaceVLM: Sub-Space Modeling of Negation in Vision-Language
+        Models*, 2025, https://arxiv.org/abs/2511.12331
+    """
+    radius = acos(cosine)
+    chords = (near - avoided).norm(dim=1, keepdim=True)  # exactly 0 where they are the same
+    half = (chords / 2).clamp(max=1).asin().clamp(max=radius)  # at the radius d is a
+    return normalize((radius + half).sin() * near - (radius - half).sin() * avoided, dim=1)

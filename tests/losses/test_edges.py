@@ -27,10 +27,12 @@ OVER_RELATIONS = (
     "barlow_twins",
     "binary_nce",
     "byol_spectral",
+    "ldreg",
     "pca",
     "ranking_nce",
     "simclr",
     "spectral_contrastive",
+    "t_regs",
     "vicreg",
 )
 WITH_HEAD = (
@@ -213,6 +215,7 @@ def test_edges_have_the_values_of_the_formula(name: str, case: str) -> None:
 EVEN = {
     "contrastive": math.log(NUM),
     "grassmann": math.log(CLASSES),
+    "ldreg": math.log(NUM - 1),  # and no dimension
     "mcr2": 0.0,
     "mmcr": 0.0,
     "simclr": math.log(NUM - 1),

@@ -35,7 +35,7 @@ WITH_EXAMPLE = [name for name, member in PUBLIC.items() if ">>>" in (member.__do
 
 
 def test_every_loss_has_an_example() -> None:
-    assert len(LOSSES) == 43
+    assert len(LOSSES) == 47
     assert set(LOSSES) <= set(WITH_EXAMPLE)
 
 

@@ -23,10 +23,12 @@ from src.losses.barlow_twins import barlow_twins_loss
 from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.binary_nce import binary_nce_loss
 from src.losses.byol_spectral import byol_spectral_loss
+from src.losses.ldreg import ldreg_loss
 from src.losses.pca import pca_loss
 from src.losses.ranking_nce import ranking_nce_loss
 from src.losses.simclr import simclr_loss
 from src.losses.spectral_contrastive import spectral_contrastive_loss
+from src.losses.t_regs import t_regs_loss
 from src.losses.vicreg import vicreg_loss
 
 NUM, DIM = 9, 4
@@ -45,6 +47,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "vicreg": lambda z, g: vicreg_loss(z, g, 25.0, 25.0, 1.0),
     "barlow_twins": lambda z, g: barlow_twins_loss(z, g, 0.0051),
     "pca": lambda z, g: pca_loss(z, g, COMPONENTS, 1.0),
+    "t_regs": lambda z, g: t_regs_loss(z, g, 10.0, 2.0, 0.0008),
+    "ldreg": lambda z, g: ldreg_loss(z, g, 0.5, 0.01, 64),
 }
 PARAMETERS: dict[str, tuple[Callable[..., Tensor], list[str]]] = {
     "simclr": (simclr_loss, ["temperature"]),
@@ -56,6 +60,11 @@ PARAMETERS: dict[str, tuple[Callable[..., Tensor], list[str]]] = {
     "vicreg": (vicreg_loss, ["invariance", "variance", "covariance"]),
     "barlow_twins": (barlow_twins_loss, ["redundancy"]),
     "pca": (pca_loss, ["penalty"]),
+    "t_regs": (t_regs_loss, ["invariance", "length", "sphere"]),
+    "ldreg": (
+        lambda z, g, temperature, weight: ldreg_loss(z, g, temperature, weight, 64),
+        ["temperature", "weight"],
+    ),
 }
 SIZES = {"byol_spectral": {"embedding_dim": DIM}, "pca": {"embedding_dim": DIM}}
 RELATIONS = {
@@ -76,7 +85,10 @@ def module_for(name: str, **values: Any) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("name", ["simclr", "spectral_contrastive", "ranking_nce", "binary_nce"])
+@pytest.mark.parametrize(
+    "name",
+    ["simclr", "spectral_contrastive", "ranking_nce", "binary_nce", "t_regs", "ldreg"],
+)
 def test_rotation_makes_no_difference(name: str) -> None:
     embeddings, relation = random_embeddings(NUM, DIM), random_relation(NUM)
     loss = LOSSES[name](embeddings, relation)
@@ -129,7 +141,7 @@ def test_only_proportions_of_the_relation_matter(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"ldreg"}))  # which holds neighbours fixed
 @pytest.mark.parametrize("relation", RELATIONS.values(), ids=RELATIONS.keys())
 def test_gradients_are_those_of_finite_differences(name: str, relation: Tensor) -> None:
     # Smaller, so that the hinge of VICReg is open
@@ -232,7 +244,7 @@ def test_parameters_out_of_range_are_refused(name: str, parameter: str, value: A
         module_for(name, **{parameter: value})
 
 
-@pytest.mark.parametrize("name", ["vicreg", "simclr"])
+@pytest.mark.parametrize("name", ["vicreg", "simclr", "t_regs", "ldreg"])
 def test_repr_shows_the_configured_values(name: str) -> None:
     config = OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml")
     values = ", ".join(f"{key!s}={value}" for key, value in config.items() if key != "_target_")

@@ -45,7 +45,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "icon": lambda x, y, _: icon_loss(x, y, 0.1, 0.1),
     "nuclear_kernel": lambda x, y, _: nuclear_kernel_loss(x, y, 0.9, 0.05),
     "grassmann": lambda x, y, bases: grassmann_loss(x, y, bases, 25.0),
-    "harmonic": lambda x, y, centers: harmonic_loss(x, y, centers, 8.0),
+    "harmonic": lambda x, y, centers: harmonic_loss(x, y, centers, 8.0, "euclidean"),
 }
 ONE_CLASS = ["opl", "mcr2", "supcon", "grassmann", "harmonic"]
 OF_WHOLE_BATCH = ["ole", "mmcr", "opl", "mcr2", "supcon", "icon", "nuclear_kernel"]
@@ -237,6 +237,8 @@ def test_parameters_out_of_range_are_refused(name: str, value: Any) -> None:
     values: dict[str, Any] = {parameter: value}
     if name == "nuclear_kernel":
         values["alpha"] = 0.9
+    if name == "harmonic":
+        values["distance"] = "cosine"
     message = f"{parameter} must be a number above 0"
     with pytest.raises(ValueError, match=message):
         function(embeddings, labels, *([] if heads is None else [heads]), **values)

@@ -31,7 +31,7 @@ from src.subspaces.minterms import distinct_minterms
 
 LOSSES = [
     *("simclr", "ranking_nce", "binary_nce", "spectral_contrastive", "byol_spectral"),
-    *("vicreg", "barlow_twins", "pca"),
+    *("vicreg", "barlow_twins", "pca", "t_regs", "ldreg"),
 ]
 RELATIONS: list[Relation] = ["augmentation", "labels", "both", "itself"]
 TWO_VIEWS = ("module=two_views", "module.augmentation.flip=0", "callbacks=probe", "logger=none")

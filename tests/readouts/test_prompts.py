@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.readouts.prompts import FRAMES, captions, prompt, vocabulary
+from src.readouts.prompts import FRAMES, Parts, captions, prompt, split_negation, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
 
 LITERALS = ("Wearing_Hat", "Bald", "Male")
@@ -36,6 +36,31 @@ def test_propositions_are_said_with_and_without_negation(
     assert prompt(query, LITERALS) == FRAME + said
     assert prompt(query, LITERALS, negation=False) == FRAME + without_negation
     assert prompt(query, LITERALS, frame="no {}!") == f"no {said}!"
+
+
+@pytest.mark.parametrize(
+    ("text", "affirmed", "denied"),
+    [
+        ("Bald", "bald", None),
+        ("~Bald", None, "bald"),
+        ("Male & ~Bald", "male", "bald"),
+        ("~Bald & Male & ~Wearing_Hat", "male", "bald or wearing hat"),
+        ("~Bald | ~Male", None, "bald and male"),
+        ("~(Bald | Male)", None, "bald or male"),
+        ("~~(Bald | Male)", "bald or male", None),
+        ("(Male | Bald) & ~(Bald & Male)", "male or bald", "bald and male"),
+        ("~TRUE & Bald", "bald", "anything"),
+    ],
+)
+def test_what_is_affirmed_is_told_from_what_is_denied(
+    text: str, affirmed: str | None, denied: str | None
+) -> None:
+    assert split_negation(Proposition(text, LITERALS), LITERALS) == Parts(affirmed, denied)
+
+
+@pytest.mark.parametrize("text", ["Male | ~Bald", "~(Male & ~Bald)", "(Male & ~Bald) | Bald"])
+def test_what_no_two_parts_can_say_has_none(text: str) -> None:
+    assert split_negation(Proposition(text, LITERALS), LITERALS) is None
 
 
 def test_captions_name_what_is_there_in_any_order() -> None:

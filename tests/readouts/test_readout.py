@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from itertools import product
-from math import log
+from math import acos, cos, log, pi, sin
 
 import pytest
 import torch
@@ -77,18 +77,21 @@ class Directions(DualEncoder):
 def test_captions_mention_as_much_of_what_is_not_there_as_asked(share: float, said: int) -> None:
     text = Directions(10000)
     minterms = torch.tensor(list(product((0, 1), repeat=3)))
-    readout = TextReadout(minterms, LITERALS, text, ContrastiveLoss(), absent_mentioned=share)
+    readout = TextReadout(minterms, LITERALS, text, ContrastiveLoss(), share, cap_cosine=0.9)
     readout.encode_labels(torch.tensor([[1, 0, 0]] * 100), minterms, "captions")
     assert sum(sentence.count("not ") for sentence in text.seen) == len(text.seen) * said / 100
     with pytest.raises(ValueError, match="absent_mentioned must be between 0 and 1"):
-        TextReadout(minterms, LITERALS, text, ContrastiveLoss(), absent_mentioned=1.5)
+        TextReadout(minterms, LITERALS, text, ContrastiveLoss(), 1.5, cap_cosine=0.9)
+    for cosine in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="cap_cosine must be at least 0 and below 1"):
+            TextReadout(minterms, LITERALS, text, ContrastiveLoss(), share, cap_cosine=cosine)
 
 
 def test_text_scores_compare_images_with_prompts() -> None:
     text = Directions(40)
     minterms = torch.tensor(list(product((0, 1), repeat=3)))
     readout = TextReadout(
-        minterms, LITERALS, text, ContrastiveLoss().double(), absent_mentioned=0.1
+        minterms, LITERALS, text, ContrastiveLoss().double(), absent_mentioned=0.1, cap_cosine=0.1
     )
     embeddings = torch.rand(5, 40, generator=torch.Generator().manual_seed(0))
     unit = torch.nn.functional.normalize(embeddings.double(), dim=1)
@@ -109,6 +112,19 @@ def test_text_scores_compare_images_with_prompts() -> None:
     torch.testing.assert_close(
         score("a | ~b", "arithmetic"), torch.maximum(cosine("a"), -cosine("b"))
     )
+    # Texts are at right angles, and a cap reaches nearly so far: d is midway to the far side of a's
+    direction = pi / 4 + acos(0.1)
+    for query, near, avoided in [
+        ("a & ~b", "a", "b"),
+        ("~b", "anything", "b"),
+        ("~b & ~c & a", "a", "b or c"),
+        ("~(b | c)", "anything", "b or c"),
+    ]:
+        caps = score(query, "caps")
+        expected = sin(direction) * cosine(near) + cos(direction) * cosine(avoided)
+        torch.testing.assert_close(caps, expected)
+    for query in ("a | c", "a & b", "a | ~b", "TRUE"):
+        torch.testing.assert_close(score(query, "caps"), score(query, "prompt"))
     product_score = score("a & ~b", "literal_product")
     p, q = (
         torch.stack([2 * cosine(name), 2 * cosine(f"not {name}")]).softmax(dim=0)[0]
