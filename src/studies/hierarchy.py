@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ ANSWERS = {
     "inner_accuracy": "accuracy inner nodes",
     "violations": "violations",
 }
+
+TITLE_WIDTH = 28  # characters
 
 
 class Reading(NamedTuple):
@@ -229,7 +232,7 @@ def figure(
                 values = np.array(matrix)
                 np.fill_diagonal(values, np.nan)
                 panel.imshow(values, vmin=0, vmax=1, cmap="viridis")
-                panel.set_title(title, fontsize=8)
+                panel.set_title(fill(title, TITLE_WIDTH), fontsize=8)
                 panel.set(xticks=[], yticks=[])
             line[0].set_yticks(range(len(literals)), literals, fontsize=5)
             line[1].set_ylabel(kind, fontsize=8)
