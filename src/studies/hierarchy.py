@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from src.config.instantiate import instantiate
-from src.data.hierarchy import Tree, entailments, facets, with_ancestors
+from src.data.trees import Tree, entailments, facets, with_ancestors
 from src.metrics.names import CALIBRATED
 from src.metrics.retrieval import average_precision
 from src.readouts.readout import Readout

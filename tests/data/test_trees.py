@@ -7,8 +7,8 @@ from omegaconf import OmegaConf
 from src.config.groups import CONF_DIR
 from src.data.cifar import Cifar100
 from src.data.digits import DigitClasses
-from src.data.hierarchy import entailments, facets, with_ancestors
 from src.data.mnist import FashionMnist
+from src.data.trees import entailments, facets, with_ancestors
 
 DIGITS = DigitClasses(split_seed=0)
 TREE = {"odd": ["one", "three"], "even": ["fours", "zero"], "fours": ["four", "eight"]}
