@@ -17,9 +17,10 @@ from src.config.instantiate import instantiate
 from src.data.trees import Tree, entailments, facets, with_ancestors
 from src.metrics.names import CALIBRATED
 from src.metrics.retrieval import average_precision
+from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.readout import Readout
 from src.reports.tables import Estimate, ResultTable, Row
-from src.studies.trainings import compose_run, train
+from src.studies.trainings import Trained, compose_run, train
 from src.subspaces.lattice import entailment
 
 SUBSPACES = {
@@ -83,33 +84,19 @@ def run(
             for seed in seeds:
                 overrides = [*setting["overrides"], *methods[method], f"seed={seed}"]
                 model = train(compose_run(overrides), image_set, folder)
-                module = model.module
-                held_out = model.embed("val").embeddings
-                inclusions = include(held_out, image_set.splits["val"].labels, energy)
-                embeddings = model.embed(split).embeddings
-                labels = image_set.splits[split].labels
-                others = [other for other in module.beside if other.name != "subspaces"]
-                for readout, score in (
-                    (module.readout, module.score_kind),
-                    *((other, other.score_kinds[0]) for other in others),
-                ):
-                    calibrated = score == CALIBRATED
-                    implications = imply(readout.literal_probabilities(embeddings, calibrated))
-                    measured = answer(readout, embeddings, labels, truth, len(tree), calibrated)
-                    measured |= agree(implications, truth, "")
-                    if readout is module.readout:
-                        measured |= agree(inclusions, truth, "subspace_")
-                        reading = Reading(inclusions, implications)
-                        readings.setdefault(name, {}).setdefault(method, reading)
-                    found.setdefault(readout.name, []).append(measured)
-            for readout_name, runs in found.items():
-                row: Row = {"data": name, "method": method, "readout": readout_name}
+                reading, measured = read(model, split, truth, len(tree), energy)
+                readings.setdefault(name, {}).setdefault(method, reading)
+                for readout, values in measured.items():
+                    found.setdefault(readout, []).append(values)
+            for readout, runs in found.items():
+                row: Row = {"data": name, "method": method, "readout": readout}
                 row["n"] = str(len(runs))
                 keys = runs[0].keys()
                 rows.append(row | {key: Estimate.of([run[key] for run in runs]) for key in keys})
     figure(readings, shown).savefig(folder / "figure.png", dpi=110)
     conditions = (
-        f"{' '.join(about)} Entailment: each ordered pair of literals a, b by a score, against "
+        f"{' '.join(about)} Readouts: that of the method, discriminants, and a discriminant for "
+        "each literal, of the same embeddings. Entailment: each ordered pair of literals a, b by a score, against "
         "whether b is an ancestor of a; a guess has the share of true pairs as AUPRC, and 0.5 as "
         "AUROC. By subspaces: tr(P_a P_b) / tr(P_a), where P_a projects onto the directions that "
         f"hold {energy:.0%} of the second moment of validation embeddings with literal a, at "
@@ -123,6 +110,45 @@ def run(
     return ResultTable(headings | SUBSPACES | ANSWERS, rows, conditions)
 
 
+def read(
+    model: Trained, split: str, truth: Tensor, inner: int, energy: float
+) -> tuple[Reading, dict[str, dict[str, float]]]:
+    """Measure a model by its own readout, by discriminants and by one for each literal.
+
+    Args:
+        model: Trained on all nodes of a tree; it is moved to the CPU.
+        split: The split to measure on.
+        truth: (C, C), the entailments.
+        inner: The number of inner nodes, the last literals.
+        energy: As in `include`.
+
+    Returns:
+        What the subspaces and the readout of the method say, and the measures of each readout.
+    """
+    splits = model.data.splits
+    held_out, embeddings = model.embed("val").embeddings, model.embed(split).embeddings
+    by_literal = fit_literal_discriminants(model)
+    by_literal.calibrate(held_out, splits["val"].labels)
+    module = model.module.cpu()  # where embeddings are
+    inclusions = include(held_out, splits["val"].labels, energy)
+    measured: dict[str, dict[str, float]] = {}
+    asked = {module.readout.name: (module.readout, module.score_kind)}
+    beside = [other for other in module.beside if other.name != "subspaces"]
+    for other in (*beside, by_literal):
+        asked[other.name] = other, other.score_kinds[0]
+    for name, (readout, score) in asked.items():
+        calibrated = score == CALIBRATED
+        implications = imply(readout.literal_probabilities(embeddings, calibrated))
+        measured[name] = agree(implications, truth, "")
+        measured[name] |= answer(
+            readout, embeddings, splits[split].labels, truth, inner, calibrated
+        )
+        if readout is module.readout:
+            reading = Reading(inclusions, implications)
+            measured[name] |= agree(inclusions, truth, "subspace_")
+    return reading, measured
+
+
 def describe(name: str, literals: Sequence[str], truth: Tensor, images: int) -> str:
     """Say what a tree is like."""
     number = len(literals)
@@ -131,6 +157,17 @@ def describe(name: str, literals: Sequence[str], truth: Tensor, images: int) -> 
         f"{name}: {images:,} images, {number} literals, of whose {pairs:,} ordered pairs "
         f"{int(truth.sum())} are entailments ({float(truth.sum()) / pairs:.1%})."
     )
+
+
+@torch.no_grad()
+def fit_literal_discriminants(model: Trained) -> LiteralDiscriminants:
+    """A discriminant for each literal, fitted on what the readouts of the model are fitted on."""
+    module = model.module
+    readout = LiteralDiscriminants(module.literals, module.encoder.embedding_dim, None)
+    for batch in model.data.val_dataloader()[0]:
+        readout.update(module(batch.images.to(module.device)).cpu(), batch.labels.cpu())
+    readout.fit()
+    return readout
 
 
 def include(embeddings: Tensor, labels: Tensor, energy: float) -> Tensor:

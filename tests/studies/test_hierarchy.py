@@ -13,9 +13,19 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from src.config.groups import CONF_DIR
+from src.data.digits import DigitClasses
 from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.reports.tables import Estimate
-from src.studies.hierarchy import agree, answer, imply, include, run, violations
+from src.studies.hierarchy import (
+    agree,
+    answer,
+    fit_literal_discriminants,
+    imply,
+    include,
+    run,
+    violations,
+)
+from src.studies.trainings import compose_run, train
 
 # a and b entail c
 TRUTH = torch.tensor([[0, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]).bool()
@@ -112,6 +122,17 @@ def test_levels_are_measured_by_themselves() -> None:
     assert found["violations"] == violations(torch.tensor(logits > 0), truth)
 
 
+def test_discriminants_of_literals_are_those_of_a_run_that_asks_them(tmp_path: Path) -> None:
+    overrides = ["trainer.max_epochs=1", "loader.fit_images=30", "readout=literal_discriminants"]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose_run([*overrides, "module.max_query_depth=1"])
+        model = train(config, DigitClasses(split_seed=0), tmp_path)
+    found, expected = fit_literal_discriminants(model), model.module.readout
+    assert isinstance(expected, LiteralDiscriminants)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.biases, expected.biases, rtol=1e-4, atol=1e-4)
+
+
 def test_table_has_a_row_for_each_method_and_readout(tmp_path: Path) -> None:
     setting = {
         "tree": {"odd": ["one", "three", "five", "seven", "nine"], "fours": ["four", "eight"]},
@@ -129,16 +150,21 @@ def test_table_has_a_row_for_each_method_and_readout(tmp_path: Path) -> None:
     assert [(row["method"], row["readout"]) for row in table.rows] == [
         ("minterms", "subspaces"),
         ("minterms", "discriminant"),
+        ("minterms", "literal_discriminants"),
         ("bce", "sigmoid"),
         ("bce", "discriminant"),
+        ("bce", "literal_discriminants"),
     ]
     for row in table.rows:
-        assert ("subspace_auprc" in row) == (row["readout"] != "discriminant")
+        assert ("subspace_auprc" in row) == (row["readout"] in ("subspaces", "sigmoid"))
         for key in set(table.columns) & row.keys() - {"data", "method", "readout", "n"}:
             assert isinstance(row[key], Estimate)
             assert 0 <= row[key].mean <= 1
         assert row["auprc"].mean > 7 / 132  # of a guess
-        if row["readout"] != "sigmoid":  # a table of minterms has whole paths alone
+        if row["readout"] in (
+            "subspaces",
+            "discriminant",
+        ):  # a table of minterms has whole paths alone
             assert row["violations"].mean == 0
     assert "12 literals, of whose 132 ordered pairs 7 are entailments (5.3%)" in table.conditions
     with Image.open(tmp_path / "figure.png") as picture:
