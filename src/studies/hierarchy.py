@@ -96,14 +96,15 @@ def run(
     figure(readings, shown).savefig(folder / "figure.png", dpi=110)
     conditions = (
         f"{' '.join(about)} Readouts: that of the method, discriminants, and a discriminant for "
-        "each literal, of the same embeddings. Entailment: each ordered pair of literals a, b by a score, against "
-        "whether b is an ancestor of a; a guess has the share of true pairs as AUPRC, and 0.5 as "
-        "AUROC. By subspaces: tr(P_a P_b) / tr(P_a), where P_a projects onto the directions that "
-        f"hold {energy:.0%} of the second moment of validation embeddings with literal a, at "
-        "length 1; by classifiers: the mean of p(b | x) over images, weighted by p(a | x). mAP: of "
-        "images ranked by p(literal | x). Accuracy: images with all leaves, or all inner nodes, "
-        "right. Violations: share of images predicted to have a literal without an ancestor of it. "
-        f"Mean ± standard deviation over seeds {', '.join(map(str, seeds))} on the {split} split; "
+        "each literal, of the same embeddings. Entailment: each ordered pair of literals a, b by a "
+        "score, against whether b is an ancestor of a; a guess has the share of true pairs as "
+        "AUPRC, and 0.5 as AUROC. By subspaces: tr(P_a P_b) / tr(P_a), where P_a projects onto the "
+        f"directions that hold {energy:.0%} of the second moment of validation embeddings with "
+        "literal a, at length 1; by classifiers: the mean of p(b | x) over images, weighted by "
+        "p(a | x). mAP: of images ranked by p(literal | x). Accuracy: images with all leaves, or "
+        "all inner nodes, right. Violations: share of images predicted to have a literal without "
+        "an ancestor of it. Mean ± standard deviation over seeds "
+        f"{', '.join(map(str, seeds))} on the {split} split; "
         "protocol clean."
     )
     headings = {"data": "data", "method": "method", "readout": "readout", "n": "n"}
