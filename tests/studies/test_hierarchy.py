@@ -42,7 +42,7 @@ def test_inclusion_of_planted_subspaces() -> None:
     labels = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 0, 1]]).bool()
     images = torch.arange(3).repeat(20)
     found = include(3 * axes[images], labels[images], 0.99)
-    expected = [[1, 1, 0], [0.5, 1, 0], [0, 0, 1]]
+    expected = np.array([[1.0, 1.0, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 1.0]])
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 

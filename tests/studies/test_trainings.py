@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,13 +47,13 @@ def test_weights_are_those_of_the_command_bit_for_bit(method: str, tmp_path: Pat
 def test_splits_are_embedded_by_two_layers(tmp_path: Path) -> None:
     trained = train(compose_run([*TWO_EPOCHS, UNVALIDATED]), DIGITS, tmp_path)
     images = DIGITS.splits["test"].images
-    encoder = trained.module.encoder
+    encoder: Any = trained.module.encoder
     assert not encoder.training
     found = trained.embed("test")
     with torch.no_grad():
         assert torch.allclose(found.embeddings, trained.module(images), atol=1e-6)
         pixels = trained.module.normalize(images)
-        features = encoder.layers[:-1](pixels)  # type: ignore[index]
+        features = encoder.layers[:-1](pixels)
     assert found.features.shape == (360, 128)
     assert torch.allclose(found.features, features, atol=1e-5)
 
