@@ -214,7 +214,7 @@ class OwnImages(ImageSet):
         return {name: mask.nonzero().flatten() for name, mask in masks.items()}, how
 
     def _leave_out_constants(self, labels: Tensor, train: Tensor) -> tuple[Tensor, list[str]]:
-        """Keep the literals that vary in training: which they are, (C,), and notes on the others."""
+        """Keep the literals that vary in training: their mask, (C,), and notes on the others."""
         share = labels[train].double().mean(dim=0)
         varies = (share > 0) & (share < 1)
         notes = [
