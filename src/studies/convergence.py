@@ -267,7 +267,7 @@ class _Expansion(NamedTuple):
 
 
 def fit_rate(
-    sizes: Sequence[int], values: Sequence[float], errors: Sequence[float], with_limit: bool
+    sizes: Sequence[float], values: Sequence[float], errors: Sequence[float], with_limit: bool
 ) -> Rate:
     """Fit a n^-b, or a n^-b + c, by weighted least squares.
 
