@@ -27,6 +27,8 @@ SETTINGS = {
     "discriminant": ["method=nuclear", "readout=discriminant", "module.label_coding=complements"],
     "literal_discriminants": ["method=nuclear", "readout=literal_discriminants"],
     "nuclear_discriminant": ["method=nuclear_discriminant", "loss.averaging=0.5"],  # from step 2
+    "posterior": ["method=nuclear_discriminant", "loader.masked=0.3"],
+    "left_out": ["method=bce", "loader.masked=0.3", "module.completion=known"],
     "minterm_batches": ["method=nuclear", "loader.minterms_per_batch=5", "loader.batch_size=100"],
     "nuclear_kernel": ["method=nuclear_kernel"],
     "ole": ["method=ole"],
@@ -105,7 +107,9 @@ def fit(name: str, world_size: int) -> dict[str, Any]:
     steps = Steps()
     OmegaConf.update(config, "trainer.enable_checkpointing", False, force_add=True)
     trainer = build_trainer(config.trainer, data, callbacks=[steps], logger=False)
-    trainer.fit(module, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("src.readouts.completion.WARM_UP", 2)  # of the steps
+        trainer.fit(module, data)
     metrics = dict(trainer.callback_metrics)
     trainer.test(module, data, verbose=False)
     metrics |= trainer.callback_metrics
@@ -163,7 +167,8 @@ def test_steps_and_results_are_those_of_one_process(
 ) -> None:
     expected = results[1][0][name]
     assert len(expected["losses"]) == STEPS
-    assert expected["losses"][-1] < expected["losses"][0]
+    if name != "posterior":  # where labels get more certain, and so longer
+        assert expected["losses"][-1] < expected["losses"][0]
     for rank in range(world_size):
         found = results[world_size][rank][name]
         close(found["losses"], expected["losses"])
@@ -182,6 +187,8 @@ def test_steps_and_results_are_those_of_one_process(
             close(mine, wanted)
         assert found["metrics"].keys() == expected["metrics"].keys()
         for key, wanted in expected["metrics"].items():
+            if name == "left_out" and key == "train/loss":  # of one process; their mean is above
+                continue
             close(found["metrics"][key], wanted)
 
 

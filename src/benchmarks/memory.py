@@ -69,7 +69,8 @@ def peak(device: str) -> float:
 
 def training_step(batch_size: int, device: str) -> Step:
     """Forward and backward of the encoder and the loss."""
-    images, labels, _ = RandomImages(batch_size).splits["train"][torch.arange(batch_size)]
+    batch = RandomImages(batch_size).splits["train"][torch.arange(batch_size)]
+    images, labels = batch.images, batch.labels
     encoder, loss = build_encoder(device), NuclearNormLoss(ALPHA, BETA)
     return lambda: loss(encoder(images.to(device).float() / 255), labels.to(device)).backward()
 

@@ -156,7 +156,8 @@ def train_process(rank: int, processes: int, folder: str, batch_size: int, steps
 
 def _time_steps(rank: int, processes: int, batch_size: int, steps: int) -> list[float]:
     torch.manual_seed(0)
-    images, labels, _ = RandomImages(batch_size).splits["train"][torch.arange(batch_size)]
+    batch = RandomImages(batch_size).splits["train"][torch.arange(batch_size)]
+    images, labels = batch.images, batch.labels
     images, labels = images[rank::processes].float() / 255, labels[rank::processes]
     encoder, loss = DistributedDataParallel(build_encoder("cpu")), NuclearNormLoss(ALPHA, BETA)
     seconds = []

@@ -34,7 +34,8 @@ LINES = 10  # singular values drawn over time in W&B
 class Spectra(Callback):
     """Logs the spectrum of training, validation and test embeddings as that of a random batch, in
     expectation, with its distance from the optimum for the same labels; and of the last batch of
-    each epoch its own distance, the rank of its labels and the number of its minterms.
+    each epoch, if all its labels are known, its own distance, the rank of its labels and the number
+    of its minterms.
 
     Draws `spectrum.png` after training. W&B gets the spectrum of every epoch as histograms and its
     largest values as lines. Losses other than the nuclear norm, whose optimum is not known, leave
@@ -71,7 +72,8 @@ class Spectra(Callback):
         batch_idx: int,
     ) -> None:
         assert isinstance(pl_module, SubspaceModule)
-        if trainer.is_last_batch and isinstance(pl_module.loss, NuclearNormLoss):
+        known = batch.unknown is None
+        if trainer.is_last_batch and known and isinstance(pl_module.loss, NuclearNormLoss):
             loss = float(outputs["loss"].detach() - pl_module.loss.other_terms)
             pl_module.log_metrics("train", _describe_batch(pl_module, pl_module.loss, loss, batch))
 
@@ -90,7 +92,7 @@ class Spectra(Callback):
     ) -> None:
         assert isinstance(pl_module, SubspaceModule)
         if dataloader_idx == 0 and isinstance(pl_module.loss, NuclearNormLoss):
-            self._gram += gram_matrix(outputs, pl_module.encode_labels(batch.labels))
+            self._gram += gram_matrix(outputs, pl_module.label_codes(outputs, batch))
             self._images += len(outputs)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -32,23 +32,23 @@ def flip_labels(labels: Tensor, share: float, seed: int) -> Tensor:
     return flipped
 
 
-def mask_labels(labels: Tensor, share: float, seed: int) -> Tensor:
-    """Forget a share of the true literals of images: a literal that is missing reads as false.
+def draw_unknown(labels: Tensor, share: float, seed: int) -> Tensor:
+    """Draw the labels that are unknown, whether they are true or false: missing at random.
 
     Args:
-        labels: (N, C), bool.
-        share: Probability that a true literal is forgotten, each by itself.
+        labels: (N, C).
+        share: Probability that a label is unknown, each by itself.
         seed: Seed of the draw.
 
     Returns:
-        (N, C), bool.
+        (N, C), bool, true where the label is unknown.
 
     Raises:
         ValueError: If the share is not between 0 and 1.
     """
     _check_share("masked", share)
     drawn = torch.rand(labels.shape, generator=torch.Generator().manual_seed(seed))
-    return labels & (drawn >= share)
+    return drawn < share
 
 
 def draw_unseen(labels: Tensor, share: float) -> Tensor:

@@ -24,10 +24,13 @@ class ImageBatch(NamedTuple):
     images: Tensor  # (N, channels, height, width), uint8
     labels: Tensor  # (N, C), bool
     indices: Tensor  # (N,), int64, positions in the split
+    unknown: Tensor | None = None  # (N, C), bool; None where the split knows all its labels
 
 
 class LabelledImages(Dataset[ImageBatch]):
     """A split: images with their labels, or some of a larger collection, which is not copied.
+
+    Labels that are unknown read as false, and `unknown` marks them.
 
     Args:
         images: (N, channels, height, width), uint8: in memory, memory-mapped, or pictures that
@@ -47,6 +50,7 @@ class LabelledImages(Dataset[ImageBatch]):
         self._images = images
         self._positions = torch.arange(len(images)) if positions is None else positions
         self.labels = labels[self._positions].bool()
+        self.unknown: Tensor | None = None  # (n, C), bool; None where all are known
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -54,7 +58,9 @@ class LabelledImages(Dataset[ImageBatch]):
     def __getitem__(self, indices: Sequence[int] | Tensor) -> ImageBatch:
         """Cut a whole batch at once."""
         chosen = torch.as_tensor(indices, device=self._positions.device)
-        return ImageBatch(self._images[self._positions[chosen]], self.labels[chosen], chosen)
+        unknown = None if self.unknown is None else self.unknown[chosen]
+        images = self._images[self._positions[chosen]]
+        return ImageBatch(images, self.labels[chosen], chosen, unknown)
 
     @property
     def images(self) -> Tensor:
@@ -80,6 +86,8 @@ class LabelledImages(Dataset[ImageBatch]):
             raise ValueError("loader.on_device=true needs decoded images: set dataset.cache=true")
         moved = copy(self)
         moved._images, moved.labels = self.images.to(device), self.labels.to(device)
+        if self.unknown is not None:
+            moved.unknown = self.unknown.to(device)
         moved._positions = torch.arange(len(self), device=device)
         return moved
 
@@ -88,6 +96,14 @@ class LabelledImages(Dataset[ImageBatch]):
         relabelled = copy(self)
         relabelled.labels = labels
         return relabelled
+
+    def without(self, unknown: Tensor) -> "LabelledImages":
+        """The same images, of whose labels some are unknown, (n, C), bool; none need be."""
+        forgetful = copy(self)
+        if unknown.any():
+            forgetful.labels = self.labels & ~unknown
+            forgetful.unknown = unknown if self.unknown is None else self.unknown | unknown
+        return forgetful
 
     def split(self, held_out: int, seed: int) -> tuple["LabelledImages", "LabelledImages"]:
         """Part the split at random: all but `held_out` images, and those."""
@@ -102,6 +118,8 @@ class LabelledImages(Dataset[ImageBatch]):
         selected = copy(self)
         selected._positions = self._positions[indices]
         selected.labels = self.labels[indices]
+        if self.unknown is not None:
+            selected.unknown = self.unknown[indices]
         return selected
 
 

@@ -36,9 +36,10 @@ class Listed(NamedTuple):
     """The images of a set, as they are labelled."""
 
     pictures: Pictures  # (N,)
-    labels: Tensor  # (N, C), bool, for all literals
+    labels: Tensor  # (N, C), bool, for all literals; false where unknown
     splits: Sequence[str] | None  # (N,), train, val or test; None to draw them
     notes: list[str]  # to be said
+    unknown: Tensor | None = None  # (N, C), bool, if some labels are to stay unknown
 
 
 class OwnImages(ImageSet):
@@ -46,6 +47,8 @@ class OwnImages(ImageSet):
 
     Splits that are not given are drawn, so that each holds its share of every minterm. A literal
     that is true of every training image, or of none, is left out, as no query can be about it.
+    Where labels stay unknown, they do so in training: validation and test leave their images out,
+    as nobody can say whether an answer of theirs is right.
 
     Args:
         root: Folder of all data sets, for the file of decoded images.
@@ -120,11 +123,19 @@ class OwnImages(ImageSet):
     def load(self) -> Mapping[str, LabelledImages]:
         listed = self.read()
         positions, how = self._divide(listed)
+        if listed.unknown is not None:
+            known = ~listed.unknown.any(dim=1)
+            for name in ("val", "test"):
+                positions[name] = positions[name][known[positions[name]]]
         check_filled(positions, str(self.images))
-        labels, left_out = self._leave_out_constants(listed.labels, positions["train"])
+        varies, left_out = self._leave_out_constants(listed.labels, positions["train"])
+        labels = listed.labels[:, varies]
         pictures, settings = listed.pictures, {"resize": self.resize}
         pixels = pictures.cached(self.root / "cache", settings) if self.cache else pictures
         splits = {name: LabelledImages(pixels, labels, where) for name, where in positions.items()}
+        if listed.unknown is not None:
+            unknown = listed.unknown[positions["train"]][:, varies]
+            splits["train"] = splits["train"].without(unknown)
         if not hasattr(self, "mean"):
             self.mean, self.std = measure(splits["train"])
         sizes = ", ".join(f"{name} {len(where):,}" for name, where in positions.items())
@@ -203,7 +214,7 @@ class OwnImages(ImageSet):
         return {name: mask.nonzero().flatten() for name, mask in masks.items()}, how
 
     def _leave_out_constants(self, labels: Tensor, train: Tensor) -> tuple[Tensor, list[str]]:
-        """Keep the literals that vary in training: their labels, and notes on the others."""
+        """Keep the literals that vary in training: their mask, (C,), and notes on the others."""
         share = labels[train].double().mean(dim=0)
         varies = (share > 0) & (share < 1)
         notes = [
@@ -215,7 +226,7 @@ class OwnImages(ImageSet):
             raise ValueError(f"nothing to learn in {self.images}: {'; '.join(notes)}")
         names = zip(self.literals, varies.tolist(), strict=True)
         self._set_literals([name for name, kept in names if kept])
-        return labels[:, varies], notes
+        return varies, notes
 
 
 def literal_name(text: str) -> str:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from email.parser import HeaderParser
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
 from src.data.images import LabelledImages
 from src.data.missing import MissingDataError, found_in
@@ -61,6 +62,8 @@ class Packages(TextSet):
             keeps on this machine.
         tags: The number of literals, the commonest tags of the list.
         literals: The literals themselves; None for the commonest.
+        unknown: Whether tags that are known to be missing (`known_gaps`) read as `negative`, or
+            training shall `keep` them unknown.
         length: Bytes that are kept of a description.
         validation, test: Shares of the sources that are drawn for these splits, above 0 and
             together below 1.
@@ -79,6 +82,7 @@ class Packages(TextSet):
         file: str | None,
         tags: int,
         literals: list[str] | None,
+        unknown: Literal["negative", "keep"],
         length: int,
         validation: float,
         test: float,
@@ -91,6 +95,7 @@ class Packages(TextSet):
                 f"and {test}"
             )
         self.file = None if file is None else Path(file).expanduser().absolute()
+        self.unknown = unknown
         self.validation = validation
         self.test = test
         self.split_seed = split_seed
@@ -124,10 +129,14 @@ class Packages(TextSet):
             draw_split(package.source, self.validation, self.test, self.split_seed)
             for package in tagged
         ]
-        splits = {
-            name: texts.select(torch.tensor([split == name for split in named]).nonzero().flatten())
+        positions = {
+            name: torch.tensor([split == name for split in named]).nonzero().flatten()
             for name in ("train", "val", "test")
         }
+        splits = {name: texts.select(where) for name, where in positions.items()}
+        if self.unknown == "keep":
+            gaps = known_gaps(tagged, self.literals)[positions["train"]]
+            splits["train"] = splits["train"].without(gaps)
         sizes = ", ".join(f"{name} {len(split):,}" for name, split in splits.items())
         left_out = len(self.packages) - len(tagged)
         self.notes = [
@@ -207,6 +216,23 @@ def describe_gaps(packages: Sequence[Package]) -> str:
     return (
         f"tags are incomplete: of programs {gaps}; of all {share_without(ROLE, packages):.0%} no "
         f"role; of siblings in one role {share_disagreeing(packages):.0%} differ in other tags"
+    )
+
+
+def known_gaps(packages: Sequence[Package], literals: Sequence[str]) -> Tensor:
+    """The tags that nobody can have meant to leave out: of a program without a language, or without
+    an interface, all tags of that facet; of a package without a role, all roles.
+
+    Returns:
+        (N, C), bool, for the literals of each package.
+    """
+
+    def missing(package: Package) -> list[str]:
+        due = [ROLE, *(OF_EVERY_PROGRAM if PROGRAM in package.tags else ())]
+        return [facet for facet in due if not any(tag.startswith(facet) for tag in package.tags)]
+
+    return torch.tensor(
+        [[tag.startswith(tuple(missing(each))) for tag in literals] for each in packages]
     )
 
 

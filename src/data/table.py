@@ -11,7 +11,7 @@ from src.data.text_files import Table, nearest, read_table
 
 SPLIT = "split"  # column of the splits, if there is one
 
-Unknown = Literal["refuse", "negative", "drop"]
+Unknown = Literal["refuse", "negative", "drop", "keep"]
 
 
 class ImageTable(OwnImages):
@@ -23,8 +23,8 @@ class ImageTable(OwnImages):
     Args:
         labels: The table. If there is none, the one of that name in `root`.
         name_column: Column of file names, or paths below `images`; None for the first.
-        unknown: Whether to `refuse` labels that are empty, to read them as `negative`, or to `drop`
-            their images.
+        unknown: Whether to `refuse` labels that are empty, to read them as `negative`, to `drop`
+            their images, or to `keep` them unknown in training, and drop them elsewhere.
         root, images, literals, image_size, resize, validation, test, split_seed, cache, mean, std:
             As in `OwnImages`.
 
@@ -95,10 +95,10 @@ class ImageTable(OwnImages):
                 raise table.wrong(
                     labels.lines[row],
                     f"{name} is empty, one of {number}: set dataset.unknown=negative to read them "
-                    "as false, or drop to leave these images out",
+                    "as false, drop to leave these images out, or keep to train on them",
                 )
             notes = [f"{number} are empty: dataset.unknown={self.unknown}"]
-            if self.unknown == "negative":
+            if self.unknown in ("negative", "keep"):
                 kept[:] = True
         folder = self.find(self.images)
         rows = kept.nonzero().flatten().tolist()
@@ -106,7 +106,8 @@ class ImageTable(OwnImages):
         notes += self.count_others(folder, paths)
         splits = labels.splits and [labels.splits[row] for row in rows]
         files = self.image_files([paths[row] for row in rows])
-        return Listed(files, labels.values[kept], splits, notes)
+        unknown = labels.unknown if self.unknown == "keep" else None
+        return Listed(files, labels.values[kept], splits, notes, unknown)
 
     def _open(self) -> Table:
         return read_table(self.find(self.labels))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from src.data.corruption import draw_unseen, flip_labels, mask_labels
+from src.data.corruption import draw_unknown, draw_unseen, flip_labels
 from src.data.images import ImageBatch, ImageSet, LabelledImages, check_filled
 from src.data.samplers import EpochSampler, MintermSampler, RandomSampler, SequentialSampler
 from src.subspaces.minterms import distinct_minterms, find_minterms
@@ -50,7 +50,7 @@ class ImageDataModule(pl.LightningDataModule):
         fit_images: None to fit subspaces on all training images; otherwise at most on this many of
             each minterm, the last of the split, as the authors do.
         flipped: Share of training images that get the labels of another (`flip_labels`).
-        masked: Share of the true literals of training images that read as false (`mask_labels`).
+        masked: Share of the labels of training images that are unknown (`draw_unknown`).
         unseen: Share of the minterms that training and validation leave out, with all their images
             (`draw_unseen`); the test keeps them.
         workers: Processes that cut batches; worth it where images are not decoded in advance.
@@ -99,8 +99,8 @@ class ImageDataModule(pl.LightningDataModule):
 
     @cached_property
     def splits(self) -> Mapping[str, LabelledImages]:
-        """The splits of the image set; on purpose, labels of training images may be wrong, and
-        images of some minterms be left out of training and validation.
+        """The splits of the image set; on purpose, labels of training images may be wrong or
+        unknown, and images of some minterms be left out of training and validation.
         """
         splits = dict(self.image_set.splits)
         unseen = draw_unseen(splits["train"].labels, self.unseen)
@@ -111,12 +111,14 @@ class ImageDataModule(pl.LightningDataModule):
             check_filled(splits, f"loader.unseen={self.unseen}")
         train = splits["train"]
         labels = flip_labels(train.labels, self.flipped, self.seed)
-        labels = mask_labels(labels, self.masked, self.seed)
-        return {**splits, "train": train.relabelled(labels)}
+        unknown = draw_unknown(labels, self.masked, self.seed)
+        return {**splits, "train": train.relabelled(labels).without(unknown)}
 
     @property
     def minterms(self) -> Tensor:
-        """The minterms of the training split, (M, C), bool."""
+        """The minterms of the training split, (M, C), bool; labels that are unknown are false, so
+        that there is one that agrees with what is known of any image.
+        """
         return distinct_minterms(self.splits["train"].labels)
 
     @property

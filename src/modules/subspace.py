@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from inspect import signature
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -12,15 +12,18 @@ from torch import Tensor, nn
 
 from src.data.images import ImageBatch
 from src.encoders.encoder import Encoder
-from src.losses.batch import NonFiniteEmbeddingsError
+from src.losses.batch import NonFiniteEmbeddingsError, whole_rows
 from src.metrics.collector import CollectedEmbeddings, EmbeddingCollector
 from src.metrics.evaluation import Evaluation, evaluate
 from src.optimizers import OptimizerFactory
+from src.readouts.completion import LabelCompletion, draw_labels
 from src.readouts.readout import Readout
 from src.readouts.subspaces import MintermSubspaces
 from src.subspaces.minterms import MAX_MINTERMS
 from src.subspaces.propositions import Proposition
 from src.subspaces.queries import make_queries
+
+Completion = Literal["absent", "known", "posterior"]
 
 
 class SubspaceModule(pl.LightningModule):
@@ -47,6 +50,11 @@ class SubspaceModule(pl.LightningModule):
             `literals` themselves, (N, C); literals and their `complements`, (N, 2 C); indicators of
             `minterms`, (N, M), for which the labels of any batch have full rank; or embeddings of
             `captions`, (N, D). None for the first.
+        completion: What stands for labels that are unknown: `absent`, false; `known`, what the
+            known labels of the image say, which is nothing to a mean over single labels, binary
+            cross-entropy, and to any other loss their probabilities; `posterior`, their
+            probabilities given the embedding, too (`LabelCompletion`). Unless it is `absent`,
+            readouts are fitted on labels drawn from the posterior.
         score: Retrieval score, one of the readout's `score_kinds`; None for the first of them. The
             others are reported beside it.
         max_query_literals: Retrieval is evaluated on all conjunctions of up to this many literals.
@@ -74,6 +82,7 @@ class SubspaceModule(pl.LightningModule):
         literals: Sequence[str],
         examples: Sequence[str],
         label_coding: str | None,
+        completion: Completion,
         score: str | None,
         max_query_literals: int,
         max_query_depth: int,
@@ -99,6 +108,8 @@ class SubspaceModule(pl.LightningModule):
                 "table: set module.label_coding=complements"
             )
         readout.check_width(encoder.embedding_dim, minterms, self.label_coding)
+        self.completion_kind = completion
+        self.completion = LabelCompletion(minterms, encoder.embedding_dim)
         self.score_kind = score or readout.score_kinds[0]
         if self.score_kind not in readout.score_kinds:
             kinds = ", ".join(readout.score_kinds)
@@ -151,7 +162,36 @@ class SubspaceModule(pl.LightningModule):
     def batch_loss(self, batch: ImageBatch) -> Tensor:
         """Loss of a training batch, a scalar; its mean over processes is that of all images."""
         embeddings = self(self.augmentation(batch.images.float()))
-        return self.loss(embeddings, self.encode_labels(batch.labels).to(embeddings.dtype))
+        codes = self.label_codes(embeddings, batch).to(embeddings.dtype)
+        of_single_labels = isinstance(self.loss, nn.BCEWithLogitsLoss)
+        if batch.unknown is not None and self.completion_kind == "known" and of_single_labels:
+            known = ~batch.unknown
+            number = known.sum(dtype=embeddings.dtype)
+            share = number / whole_rows(number.view(1)).mean()  # of a process, in the mean over all
+            return share * self.loss(embeddings[known], codes[known])
+        return self.loss(embeddings, codes)
+
+    def label_codes(self, embeddings: Tensor, batch: ImageBatch) -> Tensor:
+        """The codes that the loss sees of a batch with these embeddings (N, D), completed where
+        labels are unknown: (N, K). In training, the completion learns from the batch.
+        """
+        if batch.unknown is None or self.completion_kind == "absent":
+            return self.encode_labels(batch.labels)
+        posterior = self.completion.posterior(embeddings, batch.labels, batch.unknown)
+        chosen = posterior
+        if self.completion_kind == "known":
+            chosen = self.completion.expected(batch.labels, batch.unknown)
+        if self.training:
+            self.completion.update(embeddings, posterior)
+        codes = self.encode_labels(self.minterms)  # of each minterm
+        return chosen.to(codes.device) @ codes.double()
+
+    def fit_labels(self, embeddings: Tensor, batch: ImageBatch) -> Tensor:
+        """The labels that readouts are fitted on, (N, C), bool."""
+        if batch.unknown is None or self.completion_kind == "absent":
+            return batch.labels
+        posterior = self.completion.posterior(embeddings, batch.labels, batch.unknown)
+        return draw_labels(posterior, self.minterms, batch.indices)
 
     def on_validation_epoch_start(self) -> None:
         for fitted in self._fitted:
@@ -161,8 +201,9 @@ class SubspaceModule(pl.LightningModule):
         """Embed a batch of the training split, to fit on it, or of the validation split: (N, D)."""
         embeddings = self(batch.images)
         if dataloader_idx == 0:  # the training split
+            labels = self.fit_labels(embeddings, batch)
             for fitted in self._fitted:
-                fitted.update(embeddings, batch.labels)
+                fitted.update(embeddings, labels)
         else:
             self.collector.update(embeddings, batch.labels, batch.indices)
         return embeddings

@@ -82,6 +82,7 @@ class TwoViewModule(SubspaceModule):
             literals,
             examples,
             label_coding=None,
+            completion="absent",
             score=score,
             max_query_literals=max_query_literals,
             max_query_depth=max_query_depth,

@@ -104,17 +104,15 @@ class DiscriminantReadout(MintermReadout):
         squares, products, scatter = self._moments.reduce()
         if dist.is_initialized():
             dist.all_reduce(self._counts)
-        number = int(self._counts.sum())
-        coefficients = torch.linalg.pinv(squares, hermitian=True) @ products
-        within = (scatter - coefficients.T @ squares @ coefficients) / number
-        means = self._regressors(self.minterms) @ coefficients
-        self.weights.copy_(means @ self._precision(within, number))
-        lengths = (self.weights * means).sum(dim=1)
         self.counts.copy_(self._counts)
         if self.means == "additive":
-            shares = squares[0, 1:] / number
-            self.counts += torch.where(self.minterms, shares, 1 - shares).prod(dim=1)
-        self.biases.copy_(self.counts.log() - lengths / 2)
+            self.counts += shared_image(self._counts.double(), self.minterms)
+        weights, biases = solve_minterm_discriminants(
+            *(squares, products, scatter, self._regressors(self.minterms)),
+            *(self._counts.sum(), self.shrinkage),
+        )
+        self.weights.copy_(weights)
+        self.biases.copy_(biases + self.counts.log())
         self.reset()
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
@@ -136,16 +134,60 @@ class DiscriminantReadout(MintermReadout):
             return with_constant(labels)
         return one_hot(self.find(labels), len(self.minterms)).double()
 
-    def _precision(self, within: Tensor, number: int) -> Tensor:
-        """P of the covariance W, both (D, D), of so many images."""
-        covariance = (within + within.T) / 2
-        identity = torch.eye(len(covariance)).to(covariance)
-        scale = covariance.diagonal().mean()
-        if scale <= 0:  # embeddings of one minterm are one point: the nearest mean decides
-            return identity
-        shrinkage: Tensor | float | None = self.shrinkage
-        if shrinkage is None:
-            mean_square = covariance.square().mean()
-            shrinkage = oracle_shrinkage(scale, mean_square, len(covariance), number)
-        shrunk = (1 - shrinkage) * covariance + shrinkage * scale * identity
-        return torch.linalg.pinv(shrunk, hermitian=True)
+
+def solve_minterm_discriminants(
+    squares: Tensor,
+    products: Tensor,
+    scatter: Tensor,
+    regressors: Tensor,
+    number: Tensor,
+    shrinkage: float | None,
+) -> tuple[Tensor, Tensor]:
+    """Discriminants of minterms with a regressor a_m each, from sums over images, in float64.
+
+    Args:
+        squares: S_aa, (K, K).
+        products: S_ax, (K, D).
+        scatter: S_xx, (D, D).
+        regressors: a_m, (M, K).
+        number: N, a scalar.
+        shrinkage: s; None for the oracle's estimate.
+
+    Returns:
+        The weights P mu_m, (M, D), and biases -mu_m^T P mu_m / 2, (M,): log p(x | m) up to a
+        constant is w . x + b.
+    """
+    coefficients = torch.linalg.pinv(squares, hermitian=True) @ products
+    within = (scatter - coefficients.T @ squares @ coefficients) / number
+    means = regressors @ coefficients
+    weights = means @ _precision(within, number, shrinkage)
+    return weights, -(weights * means).sum(dim=1) / 2
+
+
+def shared_image(counts: Tensor, minterms: Tensor) -> Tensor:
+    """The part of one image that each minterm gets, as if literals were independent.
+
+    Args:
+        counts: (M,), float64, images of each minterm.
+        minterms: (M, C), bool.
+
+    Returns:
+        prod_{c in m} f_c prod_{c not in m} (1 - f_c), (M,), with f_c the share of images that have
+        the literal c.
+    """
+    shares = counts @ minterms.double() / counts.sum()
+    return torch.where(minterms, shares, 1 - shares).prod(dim=1)
+
+
+def _precision(within: Tensor, number: Tensor, shrinkage: Tensor | float | None) -> Tensor:
+    """P of the covariance W, both (D, D), of so many images."""
+    covariance = (within + within.T) / 2
+    identity = torch.eye(len(covariance)).to(covariance)
+    scale = covariance.diagonal().mean()
+    if scale <= 0:  # embeddings of one minterm are one point: the nearest mean decides
+        return identity
+    if shrinkage is None:
+        mean_square = covariance.square().mean()
+        shrinkage = oracle_shrinkage(scale, mean_square, len(covariance), number)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * scale * identity
+    return torch.linalg.pinv(shrunk, hermitian=True)

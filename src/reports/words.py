@@ -2,7 +2,7 @@
 
 WORDS = {
     "loader.flipped": "share of training images with wrong labels",
-    "loader.masked": "share of true literals that read as false",
+    "loader.masked": "share of unknown labels",
     "loader.unseen": "share of minterms that training leaves out",
     "encoder.embedding_dim": "dimensions of embeddings",
     "optimizer.lr": "learning rate",

@@ -226,15 +226,20 @@ def tabulate(experiment: DictConfig, sweeps: Sequence[Sweep]) -> tuple[ResultTab
 
 
 def table_figure(experiment: DictConfig, sweeps: Sequence[Sweep], table: ResultTable) -> Figure:
-    """Draw the curves of a sweep over numbers, or else all measures between 0 and 1, by row."""
-    if len(sweeps) == 1:
-        curves = sensitivity_figure(
-            {group.setting: group.runs for group in sweeps[0].groups},
+    """Draw the curves of the one sweep that is over numbers, if any, or else all measures between 0
+    and 1, by row.
+    """
+    curves = [
+        sensitivity_figure(
+            {group.setting: group.runs for group in sweep.groups},
             {key: heading for key, heading in MEASURES.items() if key in experiment.columns},
             experiment.get("labels", {}),
         )
-        if curves is not None:
-            return curves
+        for sweep in sweeps
+    ]
+    drawn = [figure for figure in curves if figure is not None]
+    if len(drawn) == 1:
+        return drawn[0]
     shown = {
         key: heading
         for key, heading in experiment.columns.items()

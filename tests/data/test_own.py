@@ -161,6 +161,16 @@ def test_empty_labels_are_refused_unless_it_is_said_how_they_are_meant(root: Pat
     left = sorted(n for split in dropped.splits.values() for n in numbers(split))
     assert left == [number for number in range(NUMBER) if number % 4 != 1]
     assert "25 labels of 25 images are empty: dataset.unknown=drop" in dropped.notes
+    kept = load(root, unknown="keep")
+    train = kept.splits["train"]
+    assert train.unknown is not None
+    empty = [number % 4 == 1 for number in numbers(train)]
+    assert any(empty)
+    assert train.unknown.tolist() == [[False, False, mark] for mark in empty]
+    for name in ("val", "test"):
+        assert kept.splits[name].unknown is None
+        whole = numbers(negative.splits[name])
+        assert numbers(kept.splits[name]) == [number for number in whole if number % 4 != 1]
 
 
 def test_images_without_a_label_are_counted(root: Path) -> None:

@@ -7,8 +7,10 @@ import shutil
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import pytest
+import torch
 from conftest import run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from src.data.packages import (
     Package,
     Packages,
     draw_split,
+    known_gaps,
     read_packages,
     read_tags,
     share_disagreeing,
@@ -28,11 +31,17 @@ SOURCES = 120
 PARTS = {"length": 64, "validation": 0.2, "test": 0.3, "split_seed": 0}
 
 
-def packages_of(file: Path | None, tags: int = 4, literals: list[str] | None = None) -> Packages:
+def packages_of(
+    file: Path | None,
+    tags: int = 4,
+    literals: list[str] | None = None,
+    unknown: Literal["negative", "keep"] = "negative",
+) -> Packages:
     return Packages(
         None if file is None else str(file),
         tags=tags,
         literals=literals,
+        unknown=unknown,
         **PARTS,  # type: ignore[arg-type]
     )
 
@@ -170,6 +179,38 @@ def test_gaps_are_counted_as_by_hand() -> None:
     assert share_disagreeing(packages[5:]) == share_without("a::", []) == 0
 
 
+def test_gaps_that_are_known_are_those_of_a_missing_language_interface_or_role() -> None:
+    literals = ["role::program", "implemented-in::c", "interface::x11", "use::editing"]
+    tags_and_gaps = [
+        ({"role::program"}, [0, 1, 1, 0]),
+        ({"role::program", "implemented-in::c"}, [0, 0, 1, 0]),
+        ({"role::program", "implemented-in::perl", "interface::x11"}, [0, 0, 0, 0]),
+        ({"role::plugin"}, [0, 0, 0, 0]),
+        ({"use::editing", "interface::x11"}, [1, 0, 0, 0]),
+    ]
+    packages = [Package("", "a", "", frozenset(tags)) for tags, _ in tags_and_gaps]
+    expected = [gaps for _, gaps in tags_and_gaps]
+    assert known_gaps(packages, literals).int().tolist() == expected
+
+
+def test_known_gaps_stay_unknown_in_training_alone(listed: tuple[Path, list[Written]]) -> None:
+    path, written = listed
+    read, kept = packages_of(path), packages_of(path, unknown="keep")
+    tags = {package.name: package.tags for package in written}
+    train = kept.splits["train"]
+    assert train.unknown is not None
+    assert read.splits["train"].unknown is None
+    for name, gaps in zip(train.names, train.unknown.tolist(), strict=True):
+        of_it = tags[name.partition(":")[0]]
+        language = "role::program" in of_it and "implemented-in::c++" not in of_it
+        role = not of_it & {"role::program", "role::shared-lib"}
+        due = {"implemented-in": language, "role": role, "use": False}
+        assert gaps == [due[tag.partition("::")[0]] for tag in kept.literals]
+    for name in ("val", "test"):
+        assert kept.splits[name].unknown is None
+        assert torch.equal(kept.splits[name].labels, read.splits[name].labels)
+
+
 def test_a_checkpoint_needs_no_list_to_name_its_literals(
     listed: tuple[Path, list[Written]],
 ) -> None:
@@ -256,6 +297,6 @@ def test_arguments_out_of_range_are_refused(listed: tuple[Path, list[Written]]) 
     with pytest.raises(ValueError, match="has the tag a::b"):
         assert packages_of(path, literals=["role::program", "a::b"]).splits
     with pytest.raises(ValueError, match="shares above 0"):
-        Packages(str(path), 4, None, 64, validation=0.5, test=0.5, split_seed=0)
+        Packages(str(path), 4, None, "negative", 64, validation=0.5, test=0.5, split_seed=0)
     with pytest.raises(ValueError, match="length must be at least 8 bytes, not 7"):
-        Packages(str(path), 4, None, 7, validation=0.2, test=0.2, split_seed=0)
+        Packages(str(path), 4, None, "negative", 7, validation=0.2, test=0.2, split_seed=0)

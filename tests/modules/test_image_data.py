@@ -103,6 +103,29 @@ def test_minterms_are_those_of_the_labels_that_training_sees() -> None:
     assert (serve(masked=0.5).minterms == 0).all(dim=1).any()
 
 
+def test_unknown_labels_are_those_of_training_and_travel_with_its_images() -> None:
+    data = serve(masked=0.4)
+    true = DIGITS.splits["train"].labels
+    for batch in (next(iter(data.train_dataloader())), next(iter(data.val_dataloader()[0]))):
+        assert batch.unknown is not None
+        assert 0.3 < batch.unknown.double().mean() < 0.5
+        assert torch.equal(batch.labels, true[batch.indices] & ~batch.unknown)
+    assert all(batch.unknown is None for batch in data.val_dataloader()[1])
+    assert all(batch.unknown is None for batch in data.test_dataloader())
+    assert all(batch.unknown is None for batch in serve().train_dataloader())
+    fewer = serve(masked=0.4, fit_images=5).val_dataloader()[0]
+    assert all(not (batch.labels & batch.unknown).any() for batch in fewer)
+
+
+def test_labels_that_are_unknown_twice_stay_so() -> None:
+    train = DIGITS.splits["train"]
+    first, second = (torch.rand(2, *train.labels.shape) < 0.3).unbind()
+    both = train.without(first).without(second).select(torch.arange(100)).to(torch.device("cpu"))
+    assert both.unknown is not None
+    assert torch.equal(both.unknown, (first | second)[:100])
+    assert torch.equal(both.labels, (train.labels & ~first & ~second)[:100])
+
+
 def test_minterms_that_training_leaves_out_are_in_the_test_alone() -> None:
     data = serve(unseen=0.4)
     seen = {tuple(row) for row in data.minterms.tolist()}

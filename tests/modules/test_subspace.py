@@ -34,6 +34,7 @@ def build(label_coding: str, embedding_dim: int = 8) -> SubspaceModule:
         literals=["a", "b", "c"],
         examples=["a & ~b"],
         label_coding=label_coding,
+        completion="posterior",
         score="sum",
         max_query_literals=2,
         max_query_depth=1,

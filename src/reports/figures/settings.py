@@ -12,6 +12,7 @@ from src.reports.tables import Row
 
 HEADING_WIDTH = 15  # characters
 DARK = 0.6  # shades on which text is white
+LETTER, HANDLE = 0.08, 0.5  # inches of a legend
 
 
 def estimates_figure(
@@ -123,7 +124,10 @@ def curves_figure(
         axes.set(xlabel=name, title=measure)
         axes.grid(color="0.9")
     if len(series) > 1:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        widest = max(map(len, series)) * LETTER + HANDLE
+        columns = min(4, max(1, int(figure.get_figwidth() / widest)))  # that fit beside each other
+        handles = axes.get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=columns)
     return figure
 
 

@@ -1,0 +1,112 @@
+"""Biases and rates against exact expectations, in closed form or by enumeration."""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from batches import random_embeddings
+from conftest import run_command
+from PIL import Image
+from scipy.stats import binom
+from torch import Tensor
+
+from src.studies.convergence import (
+    JOINT,
+    LOSS,
+    NUCLEAR,
+    SPECTRAL,
+    fit_rate,
+    measure_bias,
+)
+
+ALPHA, BETA = 0.9, 0.3
+
+
+def normalized(rows: Tensor) -> np.ndarray:
+    """Singular values over the root of the number of rows."""
+    return np.linalg.svd(rows.numpy(), compute_uv=False) / len(rows) ** 0.5
+
+
+def exact(embeddings: Tensor, labels: Tensor, size: int) -> dict[str, float]:
+    """Biases over all batches of a size, one by one."""
+
+    def norms(rows: list[int]) -> np.ndarray:
+        joint = normalized(torch.cat([labels[rows], embeddings[rows]], dim=1)).sum()
+        own = normalized(embeddings[rows])
+        return np.array([joint, own.sum(), own[0] ** 2])
+
+    number = len(embeddings)
+    batches = [norms(list(rows)) for rows in product(range(number), repeat=size)]
+    joint, own, largest = np.mean(batches, axis=0) - norms(list(range(number)))
+    loss = joint - ALPHA * own + BETA * largest
+    return {JOINT: joint, NUCLEAR: own, SPECTRAL: largest, LOSS: loss}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_biases_are_those_of_all_batches_there_are(size: int) -> None:
+    embeddings, labels = random_embeddings(6, 2), torch.eye(3)[torch.arange(6) % 3].double()
+    found = measure_bias(embeddings, labels, ALPHA, BETA, [size], draws=3000)
+    for name, expected in exact(embeddings, labels, size).items():
+        (mean,), (error,), _ = found[name]
+        assert abs(mean - expected) < 4 * error
+        assert error < 0.1
+
+
+def test_indicators_of_classes_have_the_bias_of_binomial_numbers() -> None:
+    classes = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
+    labels = torch.eye(3)[classes].double()
+    shares = np.array([0.5, 0.3, 0.2])
+    sizes = [8, 64, 512]
+    found = measure_bias(labels, 0 * labels[:, :1], ALPHA, BETA, sizes, draws=2000)[NUCLEAR]
+    assert found.predicted == pytest.approx(-((1 - shares) / (8 * np.sqrt(shares))).sum())
+    for place, size in enumerate(sizes):
+        counts = np.arange(size + 1)
+        roots = [binom(size, share).pmf(counts) @ np.sqrt(counts / size) for share in shares]
+        expected = float(np.sum(roots) - np.sqrt(shares).sum())
+        assert abs(found.means[place] - expected) < 4 * found.errors[place]
+    # The last of them is all but what theory says
+    assert expected * 512 == pytest.approx(found.predicted, rel=0.02)
+
+
+def test_what_theory_says_is_what_large_batches_have() -> None:
+    embeddings = random_embeddings(400, 5) * torch.arange(1, 6)
+    labels = (random_embeddings(400, 3, 1) > 0).double()
+    found = measure_bias(embeddings, labels, ALPHA, BETA, [2000], draws=1500)
+    for name in (JOINT, NUCLEAR, SPECTRAL, LOSS):
+        (mean,), (error,), predicted = found[name]
+        assert abs(2000 * mean - predicted) < 4 * 2000 * error + 0.03 * abs(predicted)
+        assert 2000 * error < 0.15 * abs(predicted)
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(0.5, 0.3), (1.0, 0.0), (1.7, -2.0)])
+def test_a_power_law_is_found_with_its_uncertainty(rate: float, limit: float) -> None:
+    sizes = [2**power for power in range(4, 13)]
+    truth = 3 * np.array(sizes, dtype=float) ** -rate + limit
+    random = np.random.default_rng(0)
+    deviation = 0.01 * (truth - limit)
+    fits = [
+        fit_rate(sizes, truth + deviation * random.standard_normal(9), deviation, limit != 0)
+        for _ in range(200)
+    ]
+    for name, expected in (("factor", 3.0), ("rate", rate)):
+        values = np.array([getattr(fit, name).mean for fit in fits])
+        stated = np.array([getattr(fit, name).std for fit in fits])
+        assert values.mean() == pytest.approx(expected, abs=4 * values.std() / 200**0.5)
+        assert stated.mean() == pytest.approx(values.std(), rel=0.2)
+    limits = [fit.limit.mean if fit.limit else 0.0 for fit in fits]
+    assert np.mean(limits) == pytest.approx(limit, abs=1e-4)
+
+
+def test_command_writes_the_table_and_the_figure(tmp_path: Path) -> None:
+    arguments = ["table=convergence", f"runs_dir={tmp_path}/runs", f"results_dir={tmp_path}"]
+    assert run_command("reproduce", *arguments) == (0, "")
+    folder = tmp_path / "convergence" / "smoke"
+    with Image.open(folder / "figure.png") as image:
+        assert image.width > 1000
+    rows = json.loads((folder / "table.json").read_text())["rows"]
+    assert len(rows) == 2 * 4 + 2
+    for row in rows[:8]:
+        assert (row["predicted"] > 0) == (row["last"] > 0)
