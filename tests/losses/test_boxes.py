@@ -117,3 +117,9 @@ def test_a_temperature_out_of_range_is_refused(temperature: float) -> None:
 
 def test_repr_shows_the_temperature() -> None:
     assert repr(BoxLoss(3, 4, 0.1)) == "BoxLoss(temperature=0.1)"
+
+
+@pytest.mark.parametrize("value", [0.5, 2.0, -1.0])
+def test_labels_other_than_0_and_1_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+        BoxLoss(3, 4, 0.1)(random_embeddings(5, 4), torch.full((5, 3), value))
