@@ -65,7 +65,9 @@ def train(config: DictConfig, image_set: ImageSet, folder: Path) -> Trained:
         config.trainer.update({"enable_checkpointing": False, "enable_progress_bar": False})
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_data(config, image_set)
-    module = build_module(config, image_set, data.minterms, from_checkpoint=False)
+    module = build_module(
+        config, image_set, data.minterms, data.minterm_counts, from_checkpoint=False
+    )
     reseed = instantiate(config.callbacks.reseed)
     trainer = build_trainer(config.trainer, data, callbacks=[reseed], logger=False)
     if trainer.max_epochs:

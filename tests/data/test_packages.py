@@ -199,6 +199,7 @@ def test_known_gaps_stay_unknown_in_training_alone(listed: tuple[Path, list[Writ
     tags = {package.name: package.tags for package in written}
     train = kept.splits["train"]
     assert train.unknown is not None
+    assert train.names is not None
     assert read.splits["train"].unknown is None
     for name, gaps in zip(train.names, train.unknown.tolist(), strict=True):
         of_it = tags[name.partition(":")[0]]

@@ -88,7 +88,12 @@ def test_a_power_law_is_found_with_its_uncertainty(rate: float, limit: float) ->
     random = np.random.default_rng(0)
     deviation = 0.01 * (truth - limit)
     fits = [
-        fit_rate(sizes, truth + deviation * random.standard_normal(9), deviation, limit != 0)
+        fit_rate(
+            sizes,
+            (truth + deviation * random.standard_normal(9)).tolist(),
+            deviation.tolist(),
+            limit != 0,
+        )
         for _ in range(200)
     ]
     for name, expected in (("factor", 3.0), ("rate", rate)):
