@@ -90,13 +90,13 @@ def batch_of_pairs() -> ImageBatch:
 
 
 def share(batch: ImageBatch, rank: int, processes: int) -> ImageBatch:
-    return ImageBatch(*(part[rank::processes] for part in batch))
+    return ImageBatch(*(part[rank::processes] for part in batch[:3]))
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relation_is_the_plain_double_loop(relation: Relation) -> None:
     batch = share(batch_of_pairs(), 0, 1)
-    batch = ImageBatch(*(part[[0, 1, 2, 5, 3, 7, 0]] for part in batch))  # one image twice
+    batch = ImageBatch(*(part[[0, 1, 2, 5, 3, 7, 0]] for part in batch[:3]))  # one image twice
     labels, images = batch.labels.tolist(), batch.indices.tolist()
     views = [
         place
