@@ -201,7 +201,9 @@ def test_known_gaps_stay_unknown_in_training_alone(listed: tuple[Path, list[Writ
     assert train.unknown is not None
     assert train.names is not None
     assert read.splits["train"].unknown is None
-    for name, gaps in zip(train.names, train.unknown.tolist(), strict=True):
+    names = train.names
+    assert names is not None
+    for name, gaps in zip(names, train.unknown.tolist(), strict=True):
         of_it = tags[name.partition(":")[0]]
         language = "role::program" in of_it and "implemented-in::c++" not in of_it
         role = not of_it & {"role::program", "role::shared-lib"}

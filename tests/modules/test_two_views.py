@@ -31,7 +31,7 @@ from src.subspaces.minterms import distinct_minterms
 
 LOSSES = [
     *("simclr", "ranking_nce", "binary_nce", "spectral_contrastive", "byol_spectral"),
-    *("vicreg", "barlow_twins", "pca", "t_regs", "ldreg"),
+    *("vicreg", "barlow_twins", "pca"),
 ]
 RELATIONS: list[Relation] = ["augmentation", "labels", "both", "itself"]
 TWO_VIEWS = ("module=two_views", "module.augmentation.flip=0", "callbacks=probe", "logger=none")
@@ -90,14 +90,13 @@ def batch_of_pairs() -> ImageBatch:
 
 
 def share(batch: ImageBatch, rank: int, processes: int) -> ImageBatch:
-    return ImageBatch(*(part[rank::processes] for part in batch if part is not None))
+    return ImageBatch(*(part[rank::processes] for part in batch[:3]))
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
 def test_relation_is_the_plain_double_loop(relation: Relation) -> None:
     batch = share(batch_of_pairs(), 0, 1)
-    chosen = torch.tensor([0, 1, 2, 5, 3, 7, 0])  # one image twice
-    batch = ImageBatch(*(part[chosen] for part in batch if part is not None))
+    batch = ImageBatch(*(part[[0, 1, 2, 5, 3, 7, 0]] for part in batch[:3]))  # one image twice
     labels, images = batch.labels.tolist(), batch.indices.tolist()
     views = [
         place
@@ -306,19 +305,11 @@ def test_losses_are_given_the_sizes_that_they_take() -> None:
     def composed(name: str, **values: int) -> Any:
         config = OmegaConf.merge(OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml"), values)
         assert isinstance(config, DictConfig)
-        return build_loss(
-            config,
-            embedding_dim=24,
-            num_classes=7,
-            num_labels=5,
-            class_counts=torch.arange(1, 8),
-        )
+        return build_loss(config, embedding_dim=24, num_classes=7, num_labels=5)
 
     assert composed("byol_spectral").target_moment.shape == (24, 24)
     assert composed("grassmann").bases.shape == (7, 24, 8)
     assert composed("harmonic").centers.shape == (7, 24)
-    shares = composed("logit_adjusted").log_shares.exp()
-    torch.testing.assert_close(shares, torch.arange(1, 8).double() / 28)
     assert composed("nuclear_discriminant").moment.shape == (1 + 5 + 24, 1 + 5 + 24)
     assert repr(composed("simclr")) == "SimCLRLoss(temperature=0.5)"
     assert composed("byol_spectral", embedding_dim=3).target_moment.shape == (3, 3)

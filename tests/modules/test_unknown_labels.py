@@ -128,6 +128,7 @@ def test_training_teaches_the_completion_what_embeddings_say() -> None:
     torch.testing.assert_close(codes.sum(dim=1), torch.ones(400).double())
     module.eval()
     before = module.completion.sums.clone()
+    module.label_codes(embeddings, part)
     drawn = module.fit_labels(embeddings, part)
     assert torch.equal(drawn & ~part.unknown, part.labels)
     assert (drawn == labels)[part.unknown].double().mean() > 0.9

@@ -87,15 +87,8 @@ def test_a_power_law_is_found_with_its_uncertainty(rate: float, limit: float) ->
     truth = 3 * np.array(sizes, dtype=float) ** -rate + limit
     random = np.random.default_rng(0)
     deviation = 0.01 * (truth - limit)
-    fits = [
-        fit_rate(
-            sizes,
-            (truth + deviation * random.standard_normal(9)).tolist(),
-            deviation.tolist(),
-            limit != 0,
-        )
-        for _ in range(200)
-    ]
+    drawn = truth + deviation * random.standard_normal((200, 9))
+    fits = [fit_rate(sizes, values, deviation.tolist(), limit != 0) for values in drawn.tolist()]
     for name, expected in (("factor", 3.0), ("rate", rate)):
         values = np.array([getattr(fit, name).mean for fit in fits])
         stated = np.array([getattr(fit, name).std for fit in fits])
