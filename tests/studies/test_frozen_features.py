@@ -17,7 +17,7 @@ from src.metrics import names
 from src.optimizers import adamw_one_cycle
 from src.readouts.discriminant import DiscriminantReadout
 from src.readouts.sigmoid import SigmoidReadout
-from src.studies.pretrained import (
+from src.studies.frozen_features import (
     FEATURES,
     SETTINGS,
     Split,
