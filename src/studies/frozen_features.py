@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -259,9 +259,8 @@ def train(
     """Train a map on the training split, in an order that the generator of PyTorch draws."""
     features, codes = task.splits["train"].features, task.codes(coding)
     starts = range(0, len(features) - batch_size + 1, batch_size)
-    configured = optimizer(linear.parameters(), epochs * len(starts))
-    assert isinstance(configured, dict)
-    optimize, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
+    made: Any = optimizer(linear.parameters(), epochs * len(starts))  # as Lightning takes them
+    optimize, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
     linear.train()
     for _ in range(epochs):
         order = torch.randperm(len(features))

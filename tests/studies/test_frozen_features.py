@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from src.subspaces.minterms import distinct_minterms
 from src.subspaces.queries import make_queries
 
 LITERALS = ("a", "b")
+OPTIMIZER = partial(adamw_one_cycle, lr=4e-3, weight_decay=1e-4)
 IMAGES = {"train": 200, "val": 60, "test": 60}
 
 
@@ -40,10 +42,6 @@ def encoder() -> Pretrained:
     made = Pretrained((3, 32, 32), "resnet18.tv_in1k", None, True, 32, 1, None, False)
     made.network.reset_classifier(0)
     return made.eval()
-
-
-def optimizer(parameters: Any, steps: int) -> Any:
-    return adamw_one_cycle(parameters, steps, lr=4e-3, weight_decay=1e-4)
 
 
 def gaussians(overlap: float) -> Task:
@@ -107,7 +105,7 @@ def test_a_head_learns_what_logistic_regression_does() -> None:
     task = gaussians(overlap=0.5)
     torch.manual_seed(0)
     linear = task.linear_map("literals", 4, is_head=True)
-    train(task, "literals", linear, nn.BCEWithLogitsLoss(), optimizer, 60, 50)
+    train(task, "literals", linear, nn.BCEWithLogitsLoss(), OPTIMIZER, 60, 50)
     found = measure(task, SigmoidReadout, linear, "test")
     (features, labels), (others, truths) = task.splits["train"], task.splits["test"]
     right = [
@@ -132,7 +130,7 @@ def test_table_has_every_setting_and_the_same_numbers_again(tmp_path: Path) -> N
             discriminant=lambda labels, dim: NuclearDiscriminantLoss(
                 labels, dim, 0.99, 0.02, 0.01, 0.95, 0.01
             ),
-            optimizer=optimizer,
+            optimizer=OPTIMIZER,
             epochs=1,
             batch_size=50,
             seeds=[1, 2],
