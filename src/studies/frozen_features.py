@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import signature
 from itertools import product
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +54,8 @@ BESIDE = {
         names.MAP, names.NEGATED, names.DISCRIMINANT
     ): "mAP negated by discriminants",
 }
-COLUMNS = {"data": "data", "setting": "setting", "n": "n", **MEASURES, **BESIDE}
+ABOUT = {"data": "data", "setting": "setting", "epochs": "epochs", "n": "n"}
+COLUMNS = {**ABOUT, **MEASURES, **BESIDE}
 
 
 class Setting(NamedTuple):
@@ -130,10 +132,9 @@ def run(
     nuclear: NuclearNormLoss,
     discriminant: Callable[[int, int], NuclearDiscriminantLoss],
     optimizer: OptimizerFactory,
-    epochs: int,
+    epochs: Sequence[int],
     batch_size: int,
     seeds: Sequence[int],
-    split: str,
 ) -> ResultTable:
     """Train a linear map of the features of each set under each loss, and draw `figure.png`.
 
@@ -147,10 +148,10 @@ def run(
         nuclear: The nuclear norm.
         discriminant: Makes the nuclear norm with discriminants, of C labels and D.
         optimizer: See `src.optimizers`.
-        epochs: Number of epochs.
+        epochs: Lengths of training, of which every setting has the one that ranks best on
+            validation by its own readout, on average over seeds.
         batch_size: Images in a batch.
         seeds: Seeds of initial maps and of the order of images.
-        split: The split that is measured, `test`, or `val` to choose settings by.
     """
     encoder.network.reset_classifier(0)
     encoder.eval()
@@ -162,12 +163,13 @@ def run(
     rows: list[Row] = []
     settings = list(product(tasks.items(), (FEATURES, *SETTINGS)))
     for (name, task), setting in track(settings, "training", transient=True):
-        if setting == FEATURES:
-            found = [measure(task, DiscriminantReadout, nn.Identity(), split)]
-        else:
-            found = []
+        readout: type[Readout] = DiscriminantReadout
+        best = ""
+        maps: list[nn.Module] = [nn.Identity()]
+        if setting != FEATURES:
             coding, readout = SETTINGS[setting]
-            for seed in seeds:
+            trained: dict[int, list[nn.Module]] = {}
+            for length, seed in product(epochs, seeds):
                 loss: nn.Module = nuclear
                 if readout in HEADS:
                     loss = HEADS[readout]()
@@ -175,14 +177,21 @@ def run(
                     loss = discriminant(len(task.literals), embedding_dim)
                 torch.manual_seed(seed)
                 linear = task.linear_map(coding, embedding_dim, readout in HEADS)
-                train(task, coding, linear, loss, optimizer, epochs, batch_size)
-                found.append(measure(task, readout, linear, split))
+                train(task, coding, linear, loss, optimizer, length, batch_size)
+                trained.setdefault(length, []).append(linear)
+            ranked = {
+                length: on_validation(task, readout, linears) for length, linears in trained.items()
+            }
+            length = max(ranked, key=ranked.__getitem__)
+            best, maps = str(length), trained[length]
+        found = [measure(task, readout, linear, "test") for linear in maps]
         estimates = {
             key: Estimate.of([metrics[key] for metrics in found])
             for key in (*MEASURES, *BESIDE)
             if key in found[0]
         }
-        rows.append({"data": name, "setting": setting, "n": str(len(found)), **estimates})
+        about = {"data": name, "setting": setting, "epochs": best, "n": str(len(found))}
+        rows.append(about | estimates)
     _figure(rows, list(tasks)).savefig(folder / "figure.png", dpi=130)
     sizes = "; ".join(
         f"{name} " + " / ".join(f"{len(part.labels):,}" for part in task.splits.values())
@@ -192,8 +201,9 @@ def run(
     conditions = (
         f"{features:,} frozen features of images at {encoder.image_size} pixels, standardised by "
         f"the training split. Linear maps to {embedding_dim} dimensions, or to the logits of a "
-        f"head, normalised over the batch: {epochs} epochs, batches of {batch_size}. The first "
-        f"images of each split (train / val / test): {sizes}. Measured on {split}, mean ± standard "
+        f"head, normalised over the batch, in batches of {batch_size}; of "
+        f"{', '.join(map(str, epochs))} epochs those that rank best on validation, for every "
+        f"setting. The first images of each split (train / val / test): {sizes}. Mean ± standard "
         "deviation over n seeds. The nuclear norm of minterms, literals or complements is asked "
         "through its subspaces (score sum), all others by readouts of their own. Features as they "
         "are: discriminants of all of them, nothing trained. Conjunctions of up to "
@@ -219,9 +229,9 @@ def prepare(
         chosen = whole.select(torch.arange(min(number, len(whole))))
         splits[part] = Split(extract(f"{name}-{part}", chosen, encoder, cache), chosen.labels)
     train_features = splits["train"].features
-    mean, std = train_features.mean(dim=0), train_features.std(dim=0)
+    center, std = train_features.mean(dim=0), train_features.std(dim=0)
     std = torch.where(std > 0, std, 1.0)  # some features are 0 for all images
-    splits = {part: Split((x - mean) / std, y) for part, (x, y) in splits.items()}
+    splits = {part: Split((x - center) / std, y) for part, (x, y) in splits.items()}
     minterms = distinct_minterms(splits["train"].labels)
     queries = make_queries(image_set.literals, minterms, MOST_LITERALS, 1, 0)
     return Task(splits, image_set.literals, minterms, queries)
@@ -271,6 +281,12 @@ def train(
             optimize.step()
             schedule.step()
     linear.eval()
+
+
+def on_validation(task: Task, kind: type[Readout], maps: Sequence[nn.Module]) -> float:
+    """The mean average precision of a readout on the validation split, on average over maps."""
+    key = names.retrieval_name(names.MAP)
+    return mean(measure(task, kind, linear, "val")[key] for linear in maps)
 
 
 def measure(task: Task, kind: type[Readout], linear: nn.Module, split: str) -> dict[str, float]:
