@@ -50,7 +50,7 @@ benchmark: setup ## Measure speed, growth and memory, and write the report
 	$(BIN)/python -m src.benchmark
 
 lock: ## Renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra pretrained --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet -o requirements.lock
 
 clean: ## Remove the environment and all caches; data and outputs stay

@@ -38,6 +38,8 @@ class Readout(nn.Module):
     label_codings: ClassVar[tuple[str, ...]] = ("minterms",)
     # Losses that train this readout and no other; without any, all losses but those of others do
     trained_by: ClassVar[tuple[type[nn.Module], ...]] = ()
+    # Losses, and no subclasses of them, that it goes with where others do, too; without any, all
+    goes_with: ClassVar[tuple[type[nn.Module], ...]] = ()
     score_kinds: ClassVar[tuple[str, ...]] = PROBABILITIES  # the first is the default
     # Embeddings that `search_vectors` are compared with; None where a readout has no such vectors
     searched: ClassVar[Literal["as they are", "at length 1"] | None] = None
@@ -265,9 +267,11 @@ def check_pairing(loss: nn.Module, readout: type[Readout]) -> None:
     for other in _all_readouts(Readout):
         if isinstance(loss, other.trained_by) and not issubclass(readout, other):
             raise ValueError(f"{name} goes with readout={other.name}, not {readout.name}")
-    if readout.trained_by and not isinstance(loss, readout.trained_by):
-        trained_by = " or ".join(kind.__name__ for kind in readout.trained_by)
-        raise ValueError(f"readout={readout.name} goes with {trained_by}, not {name}")
+    wanted = readout.trained_by or readout.goes_with
+    fits = isinstance(loss, readout.trained_by) or type(loss) in readout.goes_with
+    if wanted and not fits:
+        names = " or ".join(kind.__name__ for kind in wanted)
+        raise ValueError(f"readout={readout.name} goes with {names}, not {name}")
 
 
 def _all_readouts(base: type[Readout]) -> Iterator[type[Readout]]:

