@@ -305,7 +305,9 @@ def test_losses_are_given_the_sizes_that_they_take() -> None:
     def composed(name: str, **values: int) -> Any:
         config = OmegaConf.merge(OmegaConf.load(CONF_DIR / "loss" / f"{name}.yaml"), values)
         assert isinstance(config, DictConfig)
-        return build_loss(config, embedding_dim=24, num_classes=7, num_labels=5)
+        return build_loss(
+            config, embedding_dim=24, num_classes=7, num_labels=5, class_counts=torch.ones(7)
+        )
 
     assert composed("byol_spectral").target_moment.shape == (24, 24)
     assert composed("grassmann").bases.shape == (7, 24, 8)
