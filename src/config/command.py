@@ -109,7 +109,7 @@ def call(name: str, arguments: Sequence[str]) -> str | None:
         The error that it ended with; None if it ended well.
     """
     argv, full_error = sys.argv, os.environ.pop("HYDRA_FULL_ERROR", None)
-    outer = HydraConfig.instance().cfg
+    outer, outer_hydra = HydraConfig.instance().cfg, GlobalHydra.instance().hydra
     sys.argv = [f"src/{name}.py", *arguments]
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None  # errors before it has its own would say the outer's folder
@@ -119,6 +119,7 @@ def call(name: str, arguments: Sequence[str]) -> str | None:
         return str(stop.code) if stop.code else None
     finally:
         sys.argv, HydraConfig.instance().cfg = argv, outer
+        GlobalHydra.instance().hydra = outer_hydra  # so that the outer command can compose
         os.environ.pop("HYDRA_FULL_ERROR", None)
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
