@@ -32,7 +32,7 @@ SETTINGS = {
     "minterm_batches": ["method=nuclear", "loader.minterms_per_batch=5", "loader.batch_size=100"],
     "nuclear_kernel": ["method=nuclear_kernel"],
     "ole": ["method=ole"],
-    "mcr2": ["method=mcr2"],
+    "mcr2": ["method=mcr2", "readout=subspaces"],
     "supcon": ["method=supcon"],
     "batch_norm": ["method=nuclear", "encoder.radius=1", "encoder.batch_norm=true"],
     "simclr": ["module=two_views", "loss=simclr", "module.relation=labels"],
