@@ -54,7 +54,7 @@ def test_a_common_scale_of_embeddings_and_centers_makes_no_difference(distance: 
         harmonic_logits(scale * embeddings, scale * centers, 4.0, distance).softmax(dim=1)
         for scale in (1, 50)
     )
-    torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
+    torch.testing.assert_close(first, second, atol=1e-6, rtol=0)
 
 
 def test_cosine_distances_see_directions_alone_and_are_half_squares_of_euclid() -> None:
