@@ -216,7 +216,7 @@ plt.show()
 # how many of the measured rows hold, for each statement.
 
 # %%
-LARGEST = (1000, 1600)  # pixels of a picture
+LARGEST, COLORS = (900, 1400), 48  # of a picture: pixels, and shades
 
 
 def show_picture(path: Path) -> Image:
@@ -225,7 +225,7 @@ def show_picture(path: Path) -> Image:
         small = picture.convert("RGB")
     small.thumbnail(LARGEST)
     file = BytesIO()
-    small.quantize(dither=PIL.Image.Dither.NONE).save(file, "png", optimize=True)
+    small.quantize(COLORS, dither=PIL.Image.Dither.NONE).save(file, "png", optimize=True)
     return Image(file.getvalue())
 
 
