@@ -111,7 +111,7 @@ def test_first_run_says_little(tmp_path: Path) -> None:
     assert not said.search(result.stdout.replace("Testing", ""))
     metrics = read_run(tmp_path).metrics
     numbers = [f"{metrics[f'test/{name}']:.4f}" for name in EXPLAINED]
-    (table,) = (place for place, line in enumerate(lines) if line.startswith("results on test"))
+    (table,) = (place for place, line in enumerate(lines) if line.startswith("results on the test"))
     shown = lines[table + 1 : table + 6]
     assert [re.findall(r"\d\.\d{4}(?=  )", line) for line in shown] == [[n] for n in numbers]
     assert [lines.count(line) for line in lines] == [1] * len(lines)

@@ -28,13 +28,13 @@ from src.reports.run_page import write_run_page
 
 METRICS = "metrics.json"
 EXPLAINED = {  # the metrics that the terminal shows
-    MINTERM_ACCURACY: "images whose labels are all predicted right",
+    MINTERM_ACCURACY: "share whose labels are all predicted right",
     LITERAL_AUPRC: "mean precision of finding single labels",
     retrieval_name(MAP, POSITIVE): "mean precision of rankings by a & b and the like",
     retrieval_name(MAP, NEGATED): "the same with negations, by a & ~b",
     calibration_name(PROBABILITY, PROPOSITIONS): "how far probabilities are from frequencies",
 }
-NO_VALUE = "too few images answer to measure it"
+NO_VALUE = "too few answers to measure it"
 CHECKPOINT = "run/checkpoint"  # what an evaluation has tested
 
 
@@ -94,7 +94,7 @@ def print_results(
     """
     split = "test" if stage == "test" else "validation"
     table = Table(
-        title=f"results on {split} images", title_justify="left", box=None, show_header=False
+        title=f"results on the {split} split", title_justify="left", box=None, show_header=False
     )
     for name, said in EXPLAINED.items():
         key = f"{stage}/{name}"

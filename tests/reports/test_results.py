@@ -58,5 +58,5 @@ def test_a_metric_without_a_value_is_said_and_not_nan(
 ) -> None:
     print_results({"test/retrieval/map_negated": math.nan}, "test", tmp_path)
     said = capsys.readouterr().out
-    assert "mAP negated  none  too few images answer to measure it" in said
+    assert "mAP negated  none  too few answers to measure it" in said
     assert "nan" not in said
