@@ -115,6 +115,14 @@ def test_what_the_guide_adds_trains(overrides: list[str], guided: Path) -> None:
     subprocess.run([*command, checkpoint], cwd=guided, check=True)
 
 
+@pytest.mark.parametrize("group", ["dataset", "method", "encoder"])
+def test_every_choice_is_in_the_page_of_groups(group: str) -> None:
+    page = (CONF_DIR / "README.md").read_text()
+    names = {path.stem for path in (CONF_DIR / group).glob("*.yaml")}
+    assert names
+    assert {name for name in names if not re.search(rf"[`=]{name}\b", page)} == set()
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_pages_say_what_results_have(name: str) -> None:
     text = TEXTS[name]
