@@ -67,6 +67,7 @@ class SubspaceModule(pl.LightningModule):
 
     over_relation: ClassVar[bool] = False  # whether losses take a relation in place of labels
     minterms: Tensor  # (M, C)
+    codes: Tensor  # (N, K), that the loss saw of the last training batch
 
     def __init__(
         self,
@@ -163,6 +164,7 @@ class SubspaceModule(pl.LightningModule):
         """Loss of a training batch, a scalar; its mean over processes is that of all images."""
         embeddings = self(self.augmentation(batch.images.float()))
         codes = self.label_codes(embeddings, batch).to(embeddings.dtype)
+        self.codes = codes.detach()
         of_single_labels = isinstance(self.loss, nn.BCEWithLogitsLoss)
         if batch.unknown is not None and self.completion_kind == "known" and of_single_labels:
             known = ~batch.unknown
