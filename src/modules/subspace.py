@@ -205,7 +205,7 @@ class SubspaceModule(pl.LightningModule):
         if dataloader_idx == 0:  # the training split
             labels = self.fit_labels(embeddings, batch)
             for fitted in self._fitted:
-                fitted.update(embeddings, labels)
+                fitted.update_at(batch.indices, embeddings, labels)
         else:
             self.collector.update(embeddings, batch.labels, batch.indices)
         return embeddings
