@@ -201,6 +201,11 @@ BAD_INPUTS: dict[str, tuple[str, list[str], str]] = {
         ["method=nuclear", "module=two_views"],
         "NuclearNormLoss is a loss over labels: set module=subspace",
     ),
+    "unknown labels of a loss that groups by them": (
+        "train",
+        ["method=supcon", "loader.masked=0.3"],
+        "SupConLoss needs labels that are known: set module.completion=absent to read them as",
+    ),
     "samples related to themselves": (
         "train",
         ["module=two_views", "loss=simclr", "module.relation=itself"],

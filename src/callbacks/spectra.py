@@ -172,8 +172,10 @@ def spectral_lines(measured: Sequence[float], optimal: Sequence[float]) -> dict[
 def _describe_batch(
     module: SubspaceModule, loss: NuclearNormLoss, value: float, batch: ImageBatch
 ) -> dict[str, float]:
-    """Describe a batch as it is: the theorem asks for as many minterms as its labels have rank."""
-    codes = module.encode_labels(batch.labels).double()
+    """Describe a batch as its loss of this value saw it: the theorem asks for as many minterms as
+    its labels have rank.
+    """
+    codes = module.codes.double()
     label_gram = codes.T @ codes
     index = find_minterms(batch.labels, module.minterms)
     present = torch.bincount(index, minlength=len(module.minterms))

@@ -17,6 +17,7 @@ from torch.distributed.nn.functional import all_gather
 
 Parameters = ParamSpec("Parameters")
 TOO_LARGE = "embeddings are so large that their squares overflow"
+ROUNDING = 0.01  # of probabilities, and of their sums, in half precision
 
 
 class NonFiniteEmbeddingsError(ArithmeticError):
@@ -118,6 +119,12 @@ def check_binary(labels: Tensor) -> None:
         raise ValueError("labels must be 0 or 1")
 
 
+def check_probabilities(labels: Tensor) -> None:
+    """Raise ValueError unless all labels are in [0, 1]."""
+    if not ((labels >= 0) & (labels <= 1 + ROUNDING)).all():
+        raise ValueError("labels must be from 0 to 1")
+
+
 def partition(labels: Tensor) -> Tensor:
     """`class_members` of labels that give every sample exactly one class.
 
@@ -125,13 +132,21 @@ def partition(labels: Tensor) -> Tensor:
         ValueError: If a label is neither 0 nor 1, or a sample has no class or several.
     """
     members = class_members(labels)
-    wrong = members.sum(dim=1) != 1
+    check_classes(labels)
+    return members
+
+
+def check_classes(labels: Tensor) -> None:
+    """Raise ValueError unless labels (N, K) give every sample one class, or each class a
+    probability.
+    """
+    check_probabilities(labels)
+    wrong = (labels.float().sum(dim=1) - 1).abs() > ROUNDING
     if wrong.any():
         raise ValueError(
             f"labels must mark one class per sample, not none or several, as in {list_rows(wrong)};"
             " set module.label_coding=minterms"
         )
-    return members
 
 
 def check_positive(**values: float) -> None:

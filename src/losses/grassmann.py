@@ -6,12 +6,12 @@ from torch.linalg import vector_norm
 from torch.nn.functional import cross_entropy, normalize
 
 from src.losses.batch import (
+    check_classes,
     check_positive,
     check_shapes,
     in_float64,
     loss_value,
     on_float64_device,
-    partition,
 )
 
 
@@ -20,7 +20,7 @@ def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: flo
 
     Args:
         embeddings: (N, D).
-        labels: (N, K), in {0, 1}, one class per sample.
+        labels: (N, K), one class per sample, or probabilities of classes.
         bases: (K, D, S), with orthonormal columns.
         scale: Length of embeddings, an inverse temperature.
 
@@ -29,7 +29,7 @@ def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: flo
 
     Raises:
         ValueError: If scale is out of range, the shapes do not match, or labels do not mark one
-            class per sample.
+            class per sample, nor sum to 1.
 
     Example:
         >>> bases = torch.linalg.qr(torch.randn(10, 25, 8)).Q
@@ -37,7 +37,7 @@ def grassmann_loss(embeddings: Tensor, labels: Tensor, bases: Tensor, scale: flo
     """
     check_positive(scale=scale)
     check_shapes(embeddings, labels)
-    partition(labels)
+    check_classes(labels)
     if labels.shape[1] != len(bases) or embeddings.shape[1] != bases.shape[1]:
         raise ValueError(
             f"subspaces of {len(bases)} classes in {bases.shape[1]} dimensions do not fit labels "

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from src.losses.batch import check_positive, check_shapes, in_float64, loss_value, partition
+from src.losses.batch import check_classes, check_positive, check_shapes, in_float64, loss_value
 
 OFFSET = 1e-4  # as in the authors' code, for embeddings that sit on a center
 Distance = Literal["euclidean", "cosine", "manhattan"]
@@ -19,7 +19,7 @@ def harmonic_loss(
 
     Args:
         embeddings: (N, D).
-        labels: (N, K), in {0, 1}, one class per sample.
+        labels: (N, K), one class per sample, or probabilities of classes.
         centers: (K, D).
         exponent: n, which [0] takes near sqrt(D).
         distance: `euclidean`, `cosine` or `manhattan`.
@@ -29,7 +29,7 @@ def harmonic_loss(
 
     Raises:
         ValueError: If the exponent is out of range, the distance unknown, the shapes do not match,
-            or labels do not mark one class per sample.
+            or labels do not mark one class per sample, nor sum to 1.
 
     Example:
         >>> centers = torch.randn(10, 25)
@@ -37,7 +37,7 @@ def harmonic_loss(
     """
     check_positive(exponent=exponent)
     check_shapes(embeddings, labels)
-    partition(labels)
+    check_classes(labels)
     if centers.shape != (labels.shape[1], embeddings.shape[1]):
         raise ValueError(
             f"centers {tuple(centers.shape)} must be (K, D), for labels {tuple(labels.shape)} and "

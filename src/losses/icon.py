@@ -80,6 +80,8 @@ class IConLoss(nn.Module):
         >>> value = loss(embeddings, labels)
     """
 
+    needs_known_labels = True  # by which it groups images
+
     def __init__(self, temperature: float, uniform_share: float) -> None:
         super().__init__()
         _check_parameters(temperature, uniform_share)

@@ -3,13 +3,15 @@
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from src.losses.batch import check_shapes, in_float64, loss_value, partition
+from src.losses.batch import check_classes, check_shapes, in_float64, loss_value
 
 
 class LinearCrossEntropyLoss(nn.Module):
     """Softmax cross-entropy of logits that a learned linear layer makes of embeddings.
 
         l = -mean over i of log p_i of its class,    p_i = softmax(W x_i + b)
+
+    Labels between 0 and 1 are probabilities of classes, for which the loss is the expected one.
 
     Args:
         num_classes: K.
@@ -29,11 +31,11 @@ class LinearCrossEntropyLoss(nn.Module):
 
         Raises:
             ValueError: If the shapes do not match, there are other than K columns of labels, or
-                labels do not mark one class per sample.
+                labels do not mark one class per sample, nor sum to 1.
             NonFiniteEmbeddingsError: If embeddings hold NaN or infinity.
         """
         check_shapes(embeddings, labels)
-        partition(labels)
+        check_classes(labels)
         if labels.shape[1] != self.linear.out_features:
             raise ValueError(
                 f"a head of {self.linear.out_features} classes does not fit labels "

@@ -70,6 +70,8 @@ class MCR2Loss(nn.Module):
         >>> value = loss(embeddings, labels)
     """
 
+    needs_known_labels = True  # by which it groups images
+
     def __init__(self, squared_distortion: float) -> None:
         super().__init__()
         check_positive(squared_distortion=squared_distortion)

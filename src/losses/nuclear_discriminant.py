@@ -83,7 +83,7 @@ class NuclearDiscriminantLoss(NuclearNormLoss):
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar loss of embeddings (N, D) and labels (N, C), in {0, 1}."""
+        """Return the scalar loss of embeddings (N, D) and labels (N, C), in [0, 1]."""
         norms = super().forward(embeddings, labels)
         vectors, labels = whole_batch(in_float64(embeddings), labels)
         labels = labels.to(vectors)

@@ -50,6 +50,8 @@ class OLELoss(nn.Module):
         >>> value = loss(embeddings, labels)
     """
 
+    needs_known_labels = True  # by which it groups images
+
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the scalar loss of embeddings (N, D) and labels (N, K)."""
         return ole_loss(embeddings, labels)

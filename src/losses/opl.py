@@ -70,6 +70,8 @@ class OPLLoss(LinearCrossEntropyLoss):
         >>> value = loss(embeddings, labels)
     """
 
+    needs_known_labels = True  # by which it groups images
+
     def __init__(self, num_classes: int, embedding_dim: int, gamma: float, weight: float) -> None:
         super().__init__(num_classes, embedding_dim)
         check_positive(gamma=gamma, weight=weight)

@@ -62,6 +62,8 @@ class SupConLoss(nn.Module):
         >>> value = loss(embeddings, labels)
     """
 
+    needs_known_labels = True  # by which it groups images
+
     def __init__(self, temperature: float) -> None:
         super().__init__()
         check_positive(temperature=temperature)

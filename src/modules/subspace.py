@@ -67,6 +67,7 @@ class SubspaceModule(pl.LightningModule):
 
     over_relation: ClassVar[bool] = False  # whether losses take a relation in place of labels
     minterms: Tensor  # (M, C)
+    codes: Tensor  # (N, K), that the loss saw of the last training batch
 
     def __init__(
         self,
@@ -163,6 +164,7 @@ class SubspaceModule(pl.LightningModule):
         """Loss of a training batch, a scalar; its mean over processes is that of all images."""
         embeddings = self(self.augmentation(batch.images.float()))
         codes = self.label_codes(embeddings, batch).to(embeddings.dtype)
+        self.codes = codes.detach()
         of_single_labels = isinstance(self.loss, nn.BCEWithLogitsLoss)
         if batch.unknown is not None and self.completion_kind == "known" and of_single_labels:
             known = ~batch.unknown
@@ -203,7 +205,7 @@ class SubspaceModule(pl.LightningModule):
         if dataloader_idx == 0:  # the training split
             labels = self.fit_labels(embeddings, batch)
             for fitted in self._fitted:
-                fitted.update(embeddings, labels)
+                fitted.update_at(batch.indices, embeddings, labels)
         else:
             self.collector.update(embeddings, batch.labels, batch.indices)
         return embeddings

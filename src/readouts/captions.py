@@ -80,11 +80,17 @@ class CaptionReadout(PromptReadout):
         """Forget what was accumulated. The fitted map stays."""
         self._moments.reset()
 
-    @torch.no_grad()
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Add a batch of embeddings (N, D) with captions of labels (N, C)."""
-        codes = self.embed_texts(captions(labels, self.literals, self.absent_mentioned))
-        self._moments.update(codes, with_constant(embeddings))
+        """`update_at` the first positions of a split."""
+        self.update_at(torch.arange(len(labels)), embeddings, labels)
+
+    @torch.no_grad()
+    def update_at(self, indices: Tensor, embeddings: Tensor, labels: Tensor) -> None:
+        """Add a batch of embeddings (N, D) with captions of labels (N, C), drawn by positions (N,):
+        whatever batches or processes they come in, each image has the same.
+        """
+        texts = captions(labels, self.literals, self.absent_mentioned, indices)
+        self._moments.update(self.embed_texts(texts), with_constant(embeddings))
 
     @torch.no_grad()
     def fit(self) -> None:

@@ -99,25 +99,34 @@ def split_negation(proposition: Proposition, literals: Sequence[str]) -> Parts |
     )
 
 
-def captions(labels: Tensor, literals: Sequence[str], absent: float) -> list[str]:
+def captions(
+    labels: Tensor, literals: Sequence[str], absent: float, indices: Tensor | None = None
+) -> list[str]:
     """Describe images as people do: by what is there, in any order, seldom by what is not, and in
     a frame that is drawn for each.
 
     Args:
         labels: (N, C), nonzero where a literal is true.
         literals: Names of the label columns.
-        absent: Chance that a literal that is false is mentioned, as "not ...". Drawn, as orders and
-            frames are, from PyTorch's global generator.
+        absent: Chance that a literal that is false is mentioned, as "not ...".
+        indices: (N,), positions of the images in their split, each of which decides alone on what
+            is drawn. None to draw from PyTorch's global generator.
 
     Returns:
         (N,).
     """
     truth = labels.bool().cpu()
-    mentioned = truth | (torch.rand(truth.shape) < absent)
-    orders = torch.rand(truth.shape).argsort(dim=1).tolist()
-    frames = torch.randint(len(FRAMES), (len(truth),)).tolist()
+    if indices is None:
+        chances, places, frames = _draw(*truth.shape)
+    else:
+        generator = torch.Generator()
+        drawn = [
+            _draw(1, truth.shape[1], generator.manual_seed(index)) for index in indices.tolist()
+        ]
+        chances, places, frames = (torch.cat(rows) for rows in zip(*drawn, strict=True))
+    mentioned, orders = truth | (chances < absent), places.argsort(dim=1)
     texts = []
-    rows = zip(truth.tolist(), mentioned.tolist(), orders, frames, strict=True)
+    rows = zip(*(part.tolist() for part in (truth, mentioned, orders, frames)), strict=True)
     for row, said, order, frame in rows:
         words = [
             phrase(literals[column]) if row[column] else f"not {phrase(literals[column])}"
@@ -144,6 +153,15 @@ def vocabulary(literals: Sequence[str]) -> list[str]:
     words = [*" ".join(FRAMES).replace("{}", "").split(), *logic.split()]
     words += [word for literal in literals for word in phrase(literal).split()]
     return list(dict.fromkeys(words))
+
+
+def _draw(
+    number: int, num_literals: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What captions depend on: of literals, (N, C), a chance and a place each, and frames, (N,)."""
+    shape = (number, num_literals)
+    chances, places = torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)
+    return chances, places, torch.randint(len(FRAMES), (number,), generator=generator)
 
 
 def _caption(words: Sequence[str], frame: str) -> str:

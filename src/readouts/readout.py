@@ -94,6 +94,13 @@ class Readout(nn.Module):
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Add a batch of training embeddings (N, D) with labels (N, C) to what is fitted on."""
 
+    def update_at(self, indices: Tensor, embeddings: Tensor, labels: Tensor) -> None:
+        """`update` with the images at these positions (N,) of their split, by which a readout that
+        draws something for each image does.
+        """
+        del indices
+        self.update(embeddings, labels)
+
     def fit(self) -> None:
         """Fit what scores depend on to all that was added, on all processes, and reset."""
 

@@ -106,6 +106,18 @@ def build_module(
     )
 
 
+def check_labels(module: SubspaceModule, data: ImageDataModule) -> None:
+    """Raise ConfigError if some labels of training images are unknown, and the loss, by an
+    attribute `needs_known_labels`, takes no probabilities in their place.
+    """
+    completed = data.splits["train"].unknown is not None and module.completion_kind != "absent"
+    if completed and getattr(module.loss, "needs_known_labels", False):
+        raise ConfigError(
+            f"some labels are unknown, and {type(module.loss).__name__} needs labels that are "
+            "known: set module.completion=absent to read them as false"
+        )
+
+
 def build_trainer(
     config: DictConfig, data: ImageDataModule, callbacks: list[pl.Callback], logger: Any
 ) -> pl.Trainer:

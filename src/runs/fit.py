@@ -23,7 +23,7 @@ from src.modules.subspace import SubspaceModule
 from src.reports.console import make_console
 from src.reports.results import METRICS, print_results, write_results
 from src.runs.checkpoints import SaveConfig, read_checkpoint, remove_partial
-from src.runs.compose import build_data, build_module, build_trainer, describe_run
+from src.runs.compose import build_data, build_module, build_trainer, check_labels, describe_run
 from src.runs.resume import check_resumable, find_newest, find_resumed
 from src.runs.trust import wandb_id
 
@@ -50,6 +50,7 @@ def fit_and_test(config: DictConfig, image_set: ImageSet) -> dict[str, float]:
         data.minterm_counts,
         from_checkpoint=resumed is not None,
     )
+    check_labels(module, data)
     callbacks = [instantiate(callback) for callback in config.callbacks.values()]
     logger = instantiate(config.logger) if config.logger else False
     trainer = build_trainer(

@@ -14,7 +14,7 @@ from src.config.instantiate import instantiate
 from src.data.images import ImageSet
 from src.modules.image_data import ImageDataModule
 from src.modules.subspace import SubspaceModule
-from src.runs.compose import build_data, build_module, build_trainer
+from src.runs.compose import build_data, build_module, build_trainer, check_labels
 
 
 class Embedded(NamedTuple):
@@ -68,6 +68,7 @@ def train(config: DictConfig, image_set: ImageSet, folder: Path) -> Trained:
     module = build_module(
         config, image_set, data.minterms, data.minterm_counts, from_checkpoint=False
     )
+    check_labels(module, data)
     reseed = instantiate(config.callbacks.reseed)
     trainer = build_trainer(config.trainer, data, callbacks=[reseed], logger=False)
     if trainer.max_epochs:

@@ -1,7 +1,15 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
+import torch
 from conftest import UNDRAWN, train
+from torch import Tensor
+
+from src.callbacks.spectra import Spectra
+from src.losses.nuclear import NuclearNormLoss
+from src.subspaces.closed_form import optimal_loss
 
 NARROW = ("readout=discriminant", "module.label_coding=minterms")
 KINDS = ("optimality", "relative")
@@ -29,3 +37,32 @@ def test_gaps_are_logged_where_the_optimum_is_within_reach(
     assert any("gap" in key or "optimum" in key for key in metrics) == known
     assert metrics["test/spectral/loss"] > 0
     assert metrics["train/batch/label_rank"] == 8
+
+
+CAPTIONS = ("method=nuclear_captions", "trainer.max_epochs=1", "logger=none", UNDRAWN)
+
+
+def test_the_gap_of_a_batch_is_that_of_the_captions_that_its_loss_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Tensor, float]] = []
+    logged: list[float] = []
+    forward, log = NuclearNormLoss.forward, Spectra.on_train_batch_end
+
+    def recorded(loss: NuclearNormLoss, embeddings: Tensor, labels: Tensor) -> Tensor:
+        value = forward(loss, embeddings, labels)
+        seen.append((labels.detach(), float(value.detach())))
+        return value
+
+    def compared(callback: Spectra, trainer: pl.Trainer, *arguments: Any) -> None:
+        log(callback, trainer, *arguments)
+        if trainer.is_last_batch:
+            logged.append(float(trainer.callback_metrics["train/batch/optimality_gap"]))
+
+    monkeypatch.setattr(NuclearNormLoss, "forward", recorded)
+    monkeypatch.setattr(Spectra, "on_train_batch_end", compared)
+    metrics = train(tmp_path / "run", *CAPTIONS).metrics
+    labels, value = seen[-1]
+    singular = torch.linalg.svdvals(labels.double()).diag()
+    assert logged == [pytest.approx(value - optimal_loss(singular, 0.99, 0.05), rel=1e-4)]
+    assert metrics["train/batch/label_rank"] == torch.linalg.matrix_rank(labels.double())

@@ -119,7 +119,15 @@ def test_repr_shows_the_temperature() -> None:
     assert repr(BoxLoss(3, 4, 0.1)) == "BoxLoss(temperature=0.1)"
 
 
-@pytest.mark.parametrize("value", [0.5, 2.0, -1.0])
-def test_labels_other_than_0_and_1_are_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="labels must be 0 or 1"):
+@pytest.mark.parametrize("value", [1.5, -0.1])
+def test_labels_that_are_no_probabilities_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="labels must be from 0 to 1"):
         BoxLoss(3, 4, 0.1)(random_embeddings(5, 4), torch.full((5, 3), value))
+
+
+def test_a_probability_costs_what_both_labels_do_on_average() -> None:
+    loss, embeddings = BoxLoss(3, 4, 0.1).double(), random_embeddings(5, 4)
+    labels = torch.tensor([1.0, 0.0, 1.0]).double().expand(5, -1)
+    mixed = loss(embeddings, 0.3 * labels + 0.7 * (1 - labels))
+    expected = 0.3 * loss(embeddings, labels) + 0.7 * loss(embeddings, 1 - labels)
+    torch.testing.assert_close(mixed, expected)

@@ -39,3 +39,13 @@ def test_embeddings_that_are_not_finite_are_refused(loss: LinearCrossEntropyLoss
 def test_labels_must_mark_one_class(loss: LinearCrossEntropyLoss) -> None:
     with pytest.raises(ValueError, match=r"set module.label_coding=minterms"):
         loss(random_embeddings(9, 4), torch.ones(9, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_labels_may_be_probabilities_of_any_precision(
+    loss: LinearCrossEntropyLoss, dtype: torch.dtype
+) -> None:
+    embeddings = random_embeddings(9, 4)
+    labels = torch.rand(9, 3).double().softmax(dim=1).to(dtype)
+    expected = cross_entropy(loss.logits(embeddings), labels.double())
+    torch.testing.assert_close(loss(embeddings, labels), expected)

@@ -47,6 +47,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "grassmann": lambda x, y, bases: grassmann_loss(x, y, bases, 25.0),
     "harmonic": lambda x, y, centers: harmonic_loss(x, y, centers, 8.0, "euclidean"),
 }
+HEADS = ["grassmann", "harmonic"]
 ONE_CLASS = ["opl", "mcr2", "supcon", "grassmann", "harmonic"]
 OF_WHOLE_BATCH = ["ole", "mmcr", "opl", "mcr2", "supcon", "icon", "nuclear_kernel"]
 SCALE_FREE = ["mmcr", "opl", "mcr2", "supcon", "icon", "grassmann"]
@@ -192,13 +193,25 @@ def test_shapes_that_do_not_match_are_refused(
         LOSSES[name](torch.ones(embeddings_shape), torch.ones(labels_shape), batch_for(name).heads)
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"nuclear_kernel"}))
+@pytest.mark.parametrize("name", sorted(LOSSES.keys() - {"nuclear_kernel", *HEADS}))
 def test_labels_other_than_0_and_1_or_without_a_class_are_refused(name: str) -> None:
     embeddings, labels, heads = batch_for(name)
     with pytest.raises(ValueError, match="labels must be 0 or 1"):
         LOSSES[name](embeddings, 0.5 * labels, heads)
     with pytest.raises(ValueError, match="no class for any sample"):
         LOSSES[name](embeddings, torch.zeros_like(labels), heads)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_probabilities_of_classes_cost_what_classes_do_on_average(name: str) -> None:
+    embeddings, labels, heads = batch_for(name)
+    others = labels.roll(1, dims=1)
+    mixed = LOSSES[name](embeddings, 0.25 * labels + 0.75 * others, heads)
+    costs = [LOSSES[name](embeddings, classes, heads) for classes in (labels, others)]
+    torch.testing.assert_close(mixed, 0.25 * costs[0] + 0.75 * costs[1])
+    for wrong in (0.5 * labels, 2 * labels, 2 * labels - others):
+        with pytest.raises(ValueError, match=r"must mark one class per sample|from 0 to 1"):
+            LOSSES[name](embeddings, wrong, heads)
 
 
 @pytest.mark.parametrize("name", ONE_CLASS)

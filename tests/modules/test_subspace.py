@@ -9,6 +9,7 @@ from src.encoders.convnet import ConvNet
 from src.losses.batch import NonFiniteEmbeddingsError
 from src.losses.nuclear import NuclearNormLoss
 from src.modules.subspace import SubspaceModule
+from src.readouts.captions import CaptionReadout
 from src.readouts.discriminant import DiscriminantReadout
 from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.readouts.subspaces import MintermSubspaces
@@ -87,6 +88,22 @@ def test_state_dict_holds_all_that_a_query_needs() -> None:
         "literal_discriminants",
     ]
     assert loaded.subspaces is loaded.readout
+
+
+def test_a_fit_on_captions_does_not_depend_on_the_batches_of_a_validation() -> None:
+    images = torch.randint(256, (24, *Digits.image_shape), dtype=torch.uint8)
+    whole = ImageBatch(images, MINTERMS[torch.arange(24) % 4], torch.arange(24))
+    module = build("minterms").double().eval()
+    maps = []
+    for size in (24, 7):
+        readout = CaptionReadout(MINTERMS, ["a", "b", "c"], 8, 8, 0.3, 0.3)
+        module.readout = readout
+        for rows in torch.arange(24).split(size):
+            part = ImageBatch(images[rows], whole.labels[rows], whole.indices[rows])
+            module.validation_step(part, 0, dataloader_idx=0)
+        readout.fit()
+        maps.append(readout.map)
+    torch.testing.assert_close(maps[0], maps[1], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", [nn.BCEWithLogitsLoss(), nn.CrossEntropyLoss()])

@@ -34,22 +34,40 @@ def build(absent_mentioned: float = 0.1, components: int = COMPONENTS) -> Captio
     return CaptionReadout(MINTERMS, LITERALS, DIM, components, absent_mentioned, cap_cosine=0.3)
 
 
-def fitted(readout: CaptionReadout) -> CaptionReadout:
-    for rows in torch.arange(200).chunk(3):
-        readout.update(EMBEDDINGS[rows], LABELS[rows])
+def fitted(readout: CaptionReadout, batch_size: int = 67) -> CaptionReadout:
+    for rows in torch.arange(200).split(batch_size):
+        readout.update_at(rows, EMBEDDINGS[rows], LABELS[rows])
     readout.fit()
     return readout
 
 
 def test_images_are_mapped_by_least_squares_to_captions() -> None:
-    readout = build()
-    torch.manual_seed(3)
-    fitted(readout)
-    torch.manual_seed(3)  # the same captions, batch by batch
-    said = [text for rows in LABELS.chunk(3) for text in captions(rows, LITERALS, 0.1)]
+    readout = fitted(build())
+    said = captions(LABELS, LITERALS, 0.1, torch.arange(200))
     regression = LinearRegression().fit(EMBEDDINGS.numpy(), readout.embed_texts(said).numpy())
     expected = torch.from_numpy(regression.predict(EMBEDDINGS.numpy()))
     torch.testing.assert_close(readout.embed_images(EMBEDDINGS), expected)
+
+
+def test_the_map_depends_on_images_alone() -> None:
+    first = build()
+    first.update_at(torch.arange(128), EMBEDDINGS[:128], LABELS[:128])
+    first.fit()
+    second = build()
+    for rows in (torch.arange(64, 128), torch.arange(64)):  # as two processes may have them
+        torch.rand(3)  # as of another callback
+        second.update_at(rows, EMBEDDINGS[rows], LABELS[rows])
+    second.fit()
+    torch.testing.assert_close(second.map, first.map)
+    torch.manual_seed(1)
+    drawn = torch.rand(())
+    torch.manual_seed(1)
+    fitted(second)
+    assert torch.rand(()) == drawn
+    other = build()
+    other.update_at(torch.arange(128) + 1, EMBEDDINGS[:128], LABELS[:128])
+    other.fit()
+    assert not torch.allclose(other.map, first.map)
 
 
 def test_scores_are_cosines_with_prompts() -> None:

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor
 
 from src.readouts.prompts import FRAMES, Parts, captions, prompt, split_negation, vocabulary
 from src.subspaces.propositions import Proposition, conjunctions
@@ -71,12 +72,28 @@ def test_captions_name_what_is_there_in_any_order() -> None:
     assert none in {frame.format("anything") for frame in FRAMES}
 
 
-def test_captions_seldom_name_what_is_not_there() -> None:
+@pytest.mark.parametrize("indices", [None, torch.arange(4000)])
+def test_captions_seldom_name_what_is_not_there(indices: Tensor | None) -> None:
     torch.manual_seed(0)
-    said = captions(torch.tensor([[1, 0, 1]]).expand(4000, -1), LITERALS, absent=0.25)
-    share = sum("not bald" in caption for caption in said) / len(said)
-    assert share == pytest.approx(0.25, abs=0.03)
-    assert not any("not male" in caption for caption in said)
+    labels = torch.tensor([[1, 0, 0]]).expand(4000, -1)
+    said = captions(labels, LITERALS, 0.25, indices)
+
+    def share(*parts: str) -> float:
+        return sum(all(part in caption for part in parts) for caption in said) / len(said)
+
+    assert share("not bald") == pytest.approx(0.25, abs=0.03)
+    assert share("not bald", "not male") == pytest.approx(1 / 16, abs=0.02)
+    assert share("not wearing hat") == 0
+    assert share("an image of") == pytest.approx(1 / 4, abs=0.03)
+    assert share("an image of", "not bald") == pytest.approx(1 / 16, abs=0.02)
+
+
+def test_captions_of_positions_are_the_same_each_time() -> None:
+    labels = torch.randint(0, 2, (200, 3))
+    said = captions(labels, LITERALS, 0.5, torch.arange(200))
+    order = torch.randperm(200)
+    again = captions(labels[order], LITERALS, 0.5, order)
+    assert again == [said[position] for position in order.tolist()]
 
 
 def test_vocabulary_has_every_word_that_is_said() -> None:
