@@ -11,10 +11,13 @@ import torch
 from batches import random_embeddings
 from conftest import run_command
 from PIL import Image
+from scipy.optimize import minimize_scalar
 from scipy.stats import binom
+from sklearn.metrics import average_precision_score
 from torch import Tensor
 
 from src.data.digits import Digits
+from src.readouts.discriminant import DiscriminantReadout
 from src.studies.convergence import (
     JOINT,
     LOSS,
@@ -26,7 +29,9 @@ from src.studies.convergence import (
     measure_bias,
     perceptron,
     run,
+    train,
 )
+from src.subspaces.minterms import distinct_minterms
 
 ALPHA, BETA = 0.9, 0.3
 
@@ -115,7 +120,7 @@ def test_the_factor_of_theory_is_found_with_its_uncertainty() -> None:
         factors.append(float(np.sum(roots) - np.sqrt(shares).sum()))
     errors = [0.01 * -theory / size for size in sizes]
     random = np.random.default_rng(0)
-    drawn = factors + errors * random.standard_normal((500, 4))
+    drawn = np.array(factors) + errors * random.standard_normal((500, 4))
     fits = [fit_factor(sizes, values, errors) for values in drawn.tolist()]
     values, stated = np.array(fits).T
     assert values.mean() == pytest.approx(theory, abs=4 * values.std() / 500**0.5)
@@ -169,6 +174,51 @@ def test_a_table_has_the_law_of_each_measure(
         variance = np.var([*offsets.values()], ddof=1) / 3
         expected = np.sqrt(np.diag(np.linalg.inv(slopes.T @ slopes)) * variance)
         assert [value.std for value in found] == pytest.approx(expected, rel=1e-2)
+
+
+def test_gap_and_precision_of_a_trained_encoder_are_those_of_numpy_and_scikit_learn() -> None:
+    digits = Digits(split_seed=0)
+    known, held_out, asked = (digits.splits[name] for name in ("train", "val", "test"))
+    settings: dict[str, Any] = {"steps": 40, "batch_size": 50, "width": 32, "embedding_dim": 8}
+    settings |= {"alpha": ALPHA, "beta": BETA, "lr": 4e-3}
+    found = train(digits.splits, 300, 0, **settings, literals=digits.literals)
+    with torch.no_grad():
+        images = (known.images[:300], held_out.images, asked.images)
+        fitted, calibrated, embeddings = (
+            found.encoder.eval()(part.float() / 255) for part in images
+        )
+    # The loss of batches of 50, and the best of any cap on the singular values of embeddings
+    truth = asked.labels.double()
+    joint, own, labels = (
+        50**0.5 * normalized(rows)
+        for rows in (torch.cat([truth, embeddings], dim=1), embeddings.double(), truth)
+    )
+    loss = joint.sum() - ALPHA * own.sum() + BETA * own[0] ** 2
+    uncapped = labels * ALPHA / (1 - ALPHA**2) ** 0.5
+
+    def capped(cap: float) -> float:
+        values = np.minimum(cap, uncapped)
+        return float(np.sum(np.hypot(labels, values) - ALPHA * values) + BETA * cap**2)
+
+    optimum = minimize_scalar(capped, bounds=(0, uncapped[0]), method="bounded").fun
+    assert found.gap == pytest.approx(loss / optimum - 1, rel=1e-6)
+    # Every conjunction, from probabilities of minterms
+    readout = DiscriminantReadout(distinct_minterms(known.labels[:300]), 8, "additive", None)
+    readout.update(fitted, known.labels[:300])
+    readout.fit()
+    readout.calibrate(calibrated.double(), held_out.labels)
+    probabilities = readout.minterm_probabilities(embeddings.double(), calibrated=True).numpy()
+    precisions = []
+    for values in product((None, False, True), repeat=5):
+        named = [column for column in range(5) if values[column] is not None]
+        holds, satisfying = (
+            np.all([rows[:, c].numpy() == values[c] for c in named], axis=0)
+            for rows in (asked.labels, readout.minterms)
+        )
+        if named and holds.any():
+            score = probabilities[:, satisfying].sum(axis=1)
+            precisions.append(average_precision_score(holds, score))
+    assert found.retrieval == pytest.approx(np.mean(precisions), abs=1e-9)
 
 
 def test_one_seed_has_no_standard_errors(tmp_path: Path) -> None:
