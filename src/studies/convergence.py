@@ -16,7 +16,7 @@ coordinates along its eigenvectors, to second order in G_n / n - G / N,
 from the second derivatives of the trace of a root and of the largest eigenvalue [0]. For indicators
 of classes with shares p the first is -sum (1 - p) / (8 sqrt(p)); exactly, their bias is
 sum E sqrt(n_m / n) - sqrt(p), with n_m binomial. First-order terms have no bias but most of the
-noise, and are known of every batch: they are taken off.
+noise, and are known of every batch: they are taken off. The next order falls as 1 / n^2.
 
 **Over the number of training images.** Encoders are trained on the first so many images, with the
 same number of steps, by the default loss; discriminants answer for the test images.
@@ -118,14 +118,19 @@ def run(
         fit_from: The least batch size that rates are fitted to.
         whole: N, the first so many training images.
         training_sizes: Numbers of training images, ascending.
-        seeds: Of initial weights and of the order of images.
+        seeds: Of initial weights and of the order of images, two or more.
         steps: Of the optimizer, in every training.
         batch_size: Of trainings, and of what gaps are stated for.
         width: Of the hidden layer.
         embedding_dim: D.
         alpha, beta: Weights of the loss, beta for batches of `batch_size`.
         lr: The highest rate of AdamW, which climbs and falls in one cycle.
+
+    Raises:
+        ValueError: If there is one seed.
     """
+    if len(seeds) < 2:
+        raise ValueError(f"seeds must be two or more, for standard errors, not {len(seeds)}")
     splits = image_set.splits
     trained = {
         (size, seed): train(
@@ -159,7 +164,8 @@ def run(
                 )
                 about = {"over": "batch size", "of": f"bias, {name}", "measure": measure}
                 rows.append(about | _cells(bias.means, fit_rate(sizes, means, errors, False)))
-                rows[-1]["predicted"] = bias.predicted
+                rows[-1]["factor"] = fit_factor(sizes, means, errors)
+                rows[-1]["predicted"] = Estimate(bias.predicted, None)
     curves = {}
     for measure in (GAP, RETRIEVAL):
         of_size = [
@@ -167,7 +173,7 @@ def run(
         ]
         means = [float(np.mean(values)) for values in of_size]
         # One deviation for all sizes, as few seeds say little of each
-        deviation = float(np.sqrt(np.mean(np.var(of_size, axis=1, ddof=1)))) if seeds[1:] else 1.0
+        deviation = float(np.sqrt(np.mean(np.var(of_size, axis=1, ddof=1))))
         errors = [deviation / len(seeds) ** 0.5] * len(means)
         rate = fit_rate(training_sizes, means, errors, True)
         about = {"over": "training images", "of": "test images", "measure": measure}
@@ -178,7 +184,8 @@ def run(
         "Fits of a n^-b + c, weighted, with standard errors. Bias: nuclear norms over sqrt(n), the "
         f"squared spectral norm over n, in batches of n of {whole:,} training images with "
         f"replacement less those of all, {draws} batches of each size, n from {batch_sizes[0]} to "
-        f"{batch_sizes[-1]}, fitted from {fit_from}, c = 0; embeddings of a perceptron of width "
+        f"{batch_sizes[-1]}, fitted from {fit_from}: b with c = 0, and a by itself, with b = 1, as "
+        "theory has it, and a term of n^-2 beside; embeddings of a perceptron of width "
         f"{width} in {embedding_dim} dimensions, untrained or trained on {training_sizes[-1]:,} "
         f"images; alpha {alpha:g}, beta {beta:g} for batches of {batch_size}. Training: {steps} "
         f"steps, batches of {batch_size}, {len(seeds)} seeds; n "
@@ -301,6 +308,23 @@ def fit_rate(
     error = float(np.sqrt(gradient @ covariance[:2, :2] @ gradient))
     limit = Estimate(float(found[2]), float(deviations[2])) if with_limit else None
     return Rate(Estimate(float(factor), error), Estimate(float(rate), float(deviations[1])), limit)
+
+
+def fit_factor(
+    sizes: Sequence[float], values: Sequence[float], errors: Sequence[float]
+) -> Estimate:
+    """Fit a / n + d / n^2, by weighted least squares, and return a with its standard error.
+
+    Args:
+        sizes: n, two or more.
+        values: One for each size.
+        errors: Their standard errors.
+    """
+    n = np.asarray(sizes, dtype=float)
+    found, covariance = np.polyfit(
+        1 / n, n * np.asarray(values), 1, w=1 / (n * np.asarray(errors)), cov="unscaled"
+    )
+    return Estimate(float(found[1]), float(covariance[1, 1] ** 0.5))
 
 
 def perceptron(images: Tensor, width: int, embedding_dim: int) -> nn.Sequential:

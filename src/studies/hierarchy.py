@@ -114,7 +114,8 @@ def run(
 def read(
     model: Trained, split: str, truth: Tensor, inner: int, energy: float
 ) -> tuple[Reading, dict[str, dict[str, float]]]:
-    """Measure a model by its own readout, by discriminants and by one for each literal.
+    """Measure a model by its own readout, by those beside it but the subspaces, and by a
+    discriminant for each literal; of those of one name by the first.
 
     Args:
         model: Trained on all nodes of a tree; it is moved to the CPU.
@@ -131,22 +132,24 @@ def read(
     by_literal = fit_literal_discriminants(model)
     by_literal.calibrate(held_out, splits["val"].labels)
     module = model.module.cpu()  # where embeddings are
-    inclusions = include(held_out, splits["val"].labels, energy)
-    measured: dict[str, dict[str, float]] = {}
-    asked = {module.readout.name: (module.readout, module.score_kind)}
+    asked: dict[str, tuple[Readout, bool]] = {}  # and whether as calibrated
+    asked[module.readout.name] = module.readout, module.score_kind == CALIBRATED
     beside = [other for other in module.beside if other.name != "subspaces"]
     for other in (*beside, by_literal):
-        asked[other.name] = other, other.score_kinds[0]
-    for name, (readout, score) in asked.items():
-        calibrated = score == CALIBRATED
-        implications = imply(readout.literal_probabilities(embeddings, calibrated))
-        measured[name] = agree(implications, truth, "")
-        measured[name] |= answer(
-            readout, embeddings, splits[split].labels, truth, inner, calibrated
-        )
-        if readout is module.readout:
-            reading = Reading(inclusions, implications)
-            measured[name] |= agree(inclusions, truth, "subspace_")
+        asked.setdefault(other.name, (other, other.score_kinds[0] == CALIBRATED))
+    implications = {
+        name: imply(readout.literal_probabilities(embeddings, calibrated))
+        for name, (readout, calibrated) in asked.items()
+    }
+    measured = {
+        name: agree(implications[name], truth, "")
+        | answer(readout, embeddings, splits[split].labels, truth, inner, calibrated)
+        for name, (readout, calibrated) in asked.items()
+    }
+    reading = Reading(
+        include(held_out, splits["val"].labels, energy), implications[module.readout.name]
+    )
+    measured[module.readout.name] |= agree(reading.inclusions, truth, "subspace_")
     return reading, measured
 
 

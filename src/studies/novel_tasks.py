@@ -1,6 +1,11 @@
-"""How few images teach a literal that training never showed, from frozen embeddings."""
+"""How few images teach a literal that training never showed, from frozen embeddings.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+Conjunctions with it are measured of the logistic probe alone: they add its log odds to those of
+trained literals, and of few images a discriminant has log odds without a meaningful scale, as so
+few hardly scatter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -50,7 +55,10 @@ def run(
             `overrides` of `src.train`; None to leave the set out.
         methods: Overrides of `src.train`, for each name.
     """
-    probes = {"discriminant": discriminant, "logistic probe": logistic_probe(penalty)}
+    probes = {  # with whether conjunctions are measured
+        "discriminant": (discriminant, False),
+        "logistic probe": (logistic_probe(penalty), True),
+    }
     measured: dict[tuple[str, str, str, str], dict[int, list[dict[str, float]]]] = {}
     settings = {name: about for name, about in data.items() if about is not None}
     trainings = [
@@ -75,16 +83,16 @@ def run(
                 whole.literals.index(hidden),
                 max_query_literals,
             )
-            for probe, learn in probes.items():
+            for probe, (learn, joint) in probes.items():
                 runs = measured.setdefault((name, method, layer, probe), {})
-                runs.setdefault(seed, []).append(task.measure(learn, shots, draws, seed))
+                runs.setdefault(seed, []).append(task.measure(learn, shots, draws, seed, joint))
     columns = {
         f"{measure} {shot}": f"{measure} after {shot}"
         for measure, shot in product(("AP", "mAP"), (*shots, ALL))
     }
     rows: list[Row] = [
         {"data": name, "method": method, "layer": layer, "probe": probe, "n": str(len(runs))}
-        | {key: Estimate.of(means_over_literals(runs.values(), key)) for key in columns}
+        | {key: Estimate.of(means) for key, means in means_over_literals([*runs.values()]).items()}
         for (name, method, layer, probe), runs in measured.items()
     ]
     figure(rows, shots).savefig(folder / "figure.png", dpi=110)
@@ -96,19 +104,25 @@ def run(
         f"{draws} draws, the same for every method; all: the whole training split. AP: of images "
         "ranked by the literal; mAP: by its conjunctions, plain and negated, of 2 to "
         f"{max_query_literals} literals, with trained ones by discriminants of the whole training "
-        f"split; queries with fewer than {TOP_K} answers are left out. Features are what the last "
-        "linear layer of the encoder sees. Discriminant: in closed form, covariance shrunk by the "
-        f"estimate of Chen et al. (2010). Logistic probe: of scikit-learn, penalty {penalty:g}, "
-        "embeddings scaled to mean square 1. Mean ± standard deviation over seeds "
+        f"split; queries with fewer than {TOP_K} answers are left out. mAP is measured of the "
+        "logistic probe alone, whose penalty keeps its log odds at the scale of those of trained "
+        "literals; those of discriminants of few images have no such scale. Features are what the "
+        "last linear layer of the encoder sees. Discriminant: in closed form, covariance shrunk by "
+        "the estimate of Chen et al. (2010). Logistic probe: of scikit-learn, penalty "
+        f"{penalty:g}, embeddings scaled to mean square 1. Mean ± standard deviation over seeds "
         f"{', '.join(map(str, seeds))} on the {split} split; protocol clean."
     )
     headings = {"data": "data", "method": "method", "layer": "layer", "probe": "readout", "n": "n"}
     return ResultTable(headings | columns, rows, conditions)
 
 
-def means_over_literals(runs: Iterable[Sequence[Mapping[str, float]]], key: str) -> list[float]:
-    """The mean of a measure over hidden literals, for each seed."""
-    return [mean(found[key] for found in literals) for literals in runs]
+def means_over_literals(
+    runs: Sequence[Sequence[Mapping[str, float]]],
+) -> dict[str, list[float]]:
+    """Means of each measure over hidden literals, one for each seed."""
+    return {
+        key: [mean(found[key] for found in literals) for literals in runs] for key in runs[0][0]
+    }
 
 
 def describe_hidden(
@@ -159,37 +173,40 @@ class Task:
         self.signs, self.relevance = signs[counted], relevance[:, counted]
 
     def measure(
-        self, learn: Logits, shots: Sequence[int], draws: int, seed: int
+        self, learn: Logits, shots: Sequence[int], draws: int, seed: int, joint: bool
     ) -> dict[str, float]:
-        """AP of the literal and mAP of its conjunctions, by the number of images, means over draws.
+        """AP of the literal, by the number of images, means over draws.
 
         Args:
             learn: Log odds of a literal, (N, 1), of n embeddings, their labels (n, 1) and N others.
             shots: Numbers of images of each answer; more are drawn beside those of fewer.
             draws: Number of draws.
             seed: Of the draws.
+            joint: Whether mAP of its conjunctions is measured, too.
         """
         everything = torch.arange(len(self.novel))
-        found = {ALL: [self._evaluate(learn, everything)]}
+        found = {ALL: [self._evaluate(learn, everything, joint)]}
         generator = torch.Generator().manual_seed(seed)
         for _ in range(draws):
             drawn = draw(self.novel, max(shots), generator)
             for number in shots:
                 chosen = drawn[:, :number].flatten()
-                found.setdefault(str(number), []).append(self._evaluate(learn, chosen))
+                found.setdefault(str(number), []).append(self._evaluate(learn, chosen, joint))
         return {
-            f"{measure} {number}": float(torch.tensor(values)[:, place].mean())
-            for number, values in found.items()
-            for place, measure in enumerate(("AP", "mAP"))
+            f"{measure} {number}": mean(values[measure] for values in runs)
+            for number, runs in found.items()
+            for measure in runs[0]
         }
 
-    def _evaluate(self, learn: Logits, chosen: Tensor) -> tuple[float, float]:
-        """AP of the literal and mAP of conjunctions, learned of these images of training."""
+    def _evaluate(self, learn: Logits, chosen: Tensor, joint: bool) -> dict[str, float]:
+        """AP of the literal, and mAP of conjunctions if asked, learned of these images."""
         logits = learn(self.known[chosen], self.novel[chosen].unsqueeze(1), self.asked)
-        precision = average_precision(logits, self.answers.unsqueeze(1))
-        self.logits[:, self.column] = logits.squeeze(1)
-        scores = conjunction_scores(self.logits, self.signs)
-        return float(precision), float(average_precision(scores, self.relevance).mean())
+        measured = {"AP": float(average_precision(logits, self.answers.unsqueeze(1)))}
+        if joint:
+            self.logits[:, self.column] = logits.squeeze(1)
+            scores = conjunction_scores(self.logits, self.signs)
+            measured["mAP"] = float(average_precision(scores, self.relevance).mean())
+        return measured
 
 
 def discriminant(known: Tensor, labels: Tensor, asked: Tensor) -> Tensor:

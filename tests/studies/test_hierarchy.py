@@ -14,6 +14,7 @@ from torch import Tensor
 
 from src.config.groups import CONF_DIR
 from src.data.digits import DigitClasses
+from src.data.trees import entailments, with_ancestors
 from src.readouts.literal_discriminants import LiteralDiscriminants
 from src.reports.tables import Estimate
 from src.studies.hierarchy import (
@@ -22,6 +23,7 @@ from src.studies.hierarchy import (
     fit_literal_discriminants,
     imply,
     include,
+    read,
     run,
     violations,
 )
@@ -131,6 +133,25 @@ def test_discriminants_of_literals_are_those_of_a_run_that_asks_them(tmp_path: P
     assert isinstance(expected, LiteralDiscriminants)
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found.biases, expected.biases, rtol=1e-4, atol=1e-4)
+
+
+def test_a_method_of_discriminants_of_literals_is_measured_by_its_own(tmp_path: Path) -> None:
+    tree = {"odd": ["one", "three", "five", "seven", "nine"]}
+    image_set = with_ancestors(DigitClasses(split_seed=0), tree)
+    truth = entailments(image_set.literals, tree)
+    overrides = ["trainer.max_epochs=1", "readout=literal_discriminants"]
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose_run([*overrides, "module.max_query_depth=1"])
+        model = train(config, image_set, tmp_path)
+    reading, measured = read(model, "test", truth, 1, 0.9)
+    own, split = model.module.readout, model.data.splits["test"]
+    embeddings = model.embed("test").embeddings
+    expected = imply(own.literal_probabilities(embeddings, calibrated=True))
+    assert torch.equal(reading.implications, expected)
+    found = measured["literal_discriminants"]
+    assert found.items() >= agree(expected, truth, "").items()
+    assert found.items() >= answer(own, embeddings, split.labels, truth, 1, True).items()
+    assert found.items() >= agree(reading.inclusions, truth, "subspace_").items()
 
 
 def test_table_has_a_row_for_each_method_and_readout(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_embeddings_have_one_scale() -> None:
 
 def test_measures_are_scikit_learns() -> None:
     asked = task(2.0)
-    found = asked.measure(logistic_probe(0.5), [1, 7], 3, seed=4)
+    found = asked.measure(logistic_probe(0.5), [1, 7], 3, seed=4, joint=True)
     known, queried = standardize(draw_embeddings(KNOWN, 2, 2), draw_embeddings(ASKED, 2, 2))
     others = [
         LinearDiscriminantAnalysis(solver="lsqr", priors=None)
@@ -154,15 +154,27 @@ def test_measures_are_scikit_learns() -> None:
 
 @pytest.mark.parametrize("learn", [discriminant, logistic_probe(1.0)])
 def test_more_images_teach_more_and_nothing_teaches_noise(learn: object) -> None:
-    found = task(4.0).measure(learn, [1, 20], 10, seed=0)  # type: ignore[arg-type]
+    found = task(4.0).measure(learn, [1, 20], 10, 0, joint=False)  # type: ignore[arg-type]
     assert found["AP 1"] < found["AP 20"] < found["AP all"]
     assert found["AP all"] > 0.95
     known = draw_embeddings(KNOWN[:, :2], 4, 2), draw_embeddings(ASKED[:, :2], 4, 3)
     noise = Task(known[0], KNOWN, known[1], ASKED, column=2, max_literals=2)
     share = float(ASKED[:, 2].double().mean())
-    found = noise.measure(learn, [1, 20], 10, seed=0)  # type: ignore[arg-type]
+    found = noise.measure(learn, [1, 20], 10, 0, joint=False)  # type: ignore[arg-type]
     for key in ("AP 1", "AP 20", "AP all"):
         assert found[key] == pytest.approx(share, abs=0.08)
+
+
+def test_log_odds_of_conjunctions_have_one_scale() -> None:
+    asked = task(2.0)
+    assert asked.logits[:, [0, 1, 3]].square().mean().sqrt() < 5
+    generator = torch.Generator().manual_seed(0)
+    for number in (1, 1, 1, 5, 20):
+        rows = draw(asked.novel, number, generator).flatten()
+        few = asked.known[rows], asked.novel[rows].unsqueeze(1), asked.asked
+        assert 0.1 < logistic_probe(1.0)(*few).square().mean().sqrt() < 5
+        if number == 1:  # those of discriminants have another
+            assert discriminant(*few).square().mean().sqrt() > 1e6
 
 
 def test_one_image_of_each_answer_is_a_nearest_mean() -> None:
@@ -198,7 +210,9 @@ def test_table_has_a_row_for_each_method_layer_and_readout(tmp_path: Path) -> No
     measures = [f"{measure} {number}" for measure in ("AP", "mAP") for number in (1, 3, "all")]
     for row in table.rows:
         assert row["n"] == "2"
-        for key in measures:
+        found = [key for key in measures if key in row]
+        assert found == measures[: 3 if row["probe"] == "discriminant" else 6]
+        for key in found:
             assert isinstance(row[key], Estimate)
             assert 0 < row[key].mean <= 1
             assert row[key].std is not None
