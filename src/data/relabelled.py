@@ -13,7 +13,9 @@ class RelabelledSet(ImageSet):
     Args:
         image_set: The other set.
         literals: (K,), the new names.
-        relabel: Maps labels (N, C), bool, of the set to labels (N, K), bool.
+        relabel: Maps labels (N, C), bool, of the set to labels (N, K), bool; none of them becomes
+            false as one of the set becomes true. A label is unknown where those that are unknown
+            of the set would decide it.
     """
 
     def __init__(
@@ -39,10 +41,13 @@ class RelabelledSet(ImageSet):
         return self.image_set.augmentation()
 
     def load(self) -> Mapping[str, LabelledImages]:
-        return {
-            name: split.relabelled(self.relabel(split.labels))
-            for name, split in self.image_set.splits.items()
-        }
+        return {name: self._relabelled(split) for name, split in self.image_set.splits.items()}
+
+    def _relabelled(self, split: LabelledImages) -> LabelledImages:
+        relabelled = split.relabelled(self.relabel(split.labels))
+        if split.unknown is not None:
+            relabelled.unknown = self.relabel(split.labels | split.unknown) & ~relabelled.labels
+        return relabelled
 
 
 def without(image_set: ImageSet, literal: str) -> RelabelledSet:

@@ -20,6 +20,11 @@ def ldreg_loss(
     `log_local_dimensions`: the second term is the log of their geometric mean. The neighbours of an
     embedding are held fixed, as in [1], so that each moves away from where its own are.
 
+    Both terms see the same embeddings. In [1] the second term sees the features of the encoder, and
+    SimCLR their projections by a head. There the second term is -weight mean_i |log LID_i|, another
+    where a dimension is below 1, which it lowers further; it sets in after 10 epochs; and k is at
+    most N - 2, here N - 1.
+
     Args:
         embeddings: (N, D).
         relation: G, (N, N), nonnegative: row i holds the positives of sample i, itself excluded.

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from src.data.corruption import draw_unknown
 from src.data.digits import Digits
 from src.data.relabelled import RelabelledSet, without
 
@@ -17,6 +18,18 @@ def test_set_without_a_literal_has_all_else(column: int) -> None:
         kept = [row[:column] + row[column + 1 :] for row in split.labels.tolist()]
         assert rest.splits[name].labels.tolist() == kept
     assert DIGITS.splits["train"].labels.shape[1] == 5
+
+
+def test_unknown_labels_go_with_their_literal() -> None:
+    forgetful = Digits(split_seed=0)
+    unknown = draw_unknown(DIGITS.splits["train"].labels, 0.3, 0)
+    forgetful.splits = {**DIGITS.splits, "train": DIGITS.splits["train"].without(unknown)}
+    rest = without(forgetful, "prime")
+    train = rest.splits["train"]
+    assert train.unknown is not None
+    assert torch.equal(train.unknown, unknown[:, [0, 2, 3, 4]])
+    assert not (train.labels & train.unknown).any()
+    assert rest.splits["test"].unknown is None
 
 
 def test_what_belongs_to_images_stays() -> None:

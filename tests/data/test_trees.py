@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from src.config.groups import CONF_DIR
 from src.data.cifar import Cifar100
+from src.data.corruption import draw_unknown
 from src.data.digits import DigitClasses
 from src.data.mnist import FashionMnist
 from src.data.trees import entailments, facets, with_ancestors
@@ -32,6 +33,24 @@ def test_a_node_is_true_where_a_literal_below_it_is() -> None:
         for row, leaf in zip(labels.tolist(), split.labels.int().argmax(dim=1), strict=True):
             digit = DIGITS.literals[leaf]
             assert row[10:] == [digit in below(node, TREE) for node in TREE]
+
+
+def test_a_node_is_unknown_where_no_literal_below_it_is_true_and_some_is_unknown() -> None:
+    digits = DigitClasses(split_seed=0)
+    unknown = draw_unknown(DIGITS.splits["train"].labels, 0.2, 0)
+    train = DIGITS.splits["train"].without(unknown)
+    digits.splits = {"train": train}
+    found = with_ancestors(digits, TREE).splits["train"]
+    assert found.unknown is not None
+    assert torch.equal(found.unknown[:, :10], unknown)
+    leaves = zip(train.labels.tolist(), unknown.tolist(), strict=True)
+    for row, (values, gaps) in enumerate(leaves):
+        for column, node in enumerate(TREE, start=10):
+            places = [DIGITS.literals.index(leaf) for leaf in below(node, TREE) - TREE.keys()]
+            holds = any(values[place] for place in places)
+            assert found.labels[row, column] == holds
+            undecided = not holds and any(gaps[place] for place in places)
+            assert found.unknown[row, column] == undecided
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
