@@ -216,7 +216,7 @@ plt.show()
 # how many of the measured rows hold, for each statement.
 
 # %%
-LARGEST, COLORS = (900, 1400), 48  # of a picture: pixels, and shades
+LARGEST, COLORS = (800, 1300), 32  # of a picture: pixels, and shades
 
 
 def show_picture(path: Path) -> Image:
