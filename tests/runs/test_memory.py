@@ -10,7 +10,7 @@ from src.runs.memory import keep_freed_memory
 {prepare}
 torch.set_num_threads(1)
 def step():
-    kept = [torch.ones(5_000_000) for _ in range(3)]
+    kept = [torch.ones(10_000_000) for _ in range(3)]
 for _ in range(3):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -21,7 +21,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def count_faults(prepare: str) -> int:
-    """Count the pages that the system hands out in ten steps which free all they ask for."""
+    """Count the pages that the system hands out in ten steps which free all they ask for, in pieces
+    above 32 MiB: glibc gives these back by default, and of smaller ones what happens to lie last.
+    """
     command = [sys.executable, "-c", FAULTS.format(prepare=prepare)]
     return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
