@@ -17,7 +17,7 @@ from torch.distributed.nn.functional import all_gather
 
 Parameters = ParamSpec("Parameters")
 TOO_LARGE = "embeddings are so large that their squares overflow"
-ROUNDING = 0.01  # of probabilities, and of their sums, in half precision
+ROUNDING = 0.01  # of sums of probabilities, in half precision
 
 
 class NonFiniteEmbeddingsError(ArithmeticError):
@@ -105,7 +105,8 @@ def class_members(labels: Tensor) -> Tensor:
     Raises:
         ValueError: If a label is neither 0 nor 1, or no class is left.
     """
-    check_binary(labels)
+    if not torch.equal((labels != 0).to(labels.dtype), labels):
+        raise ValueError("labels must be 0 or 1")
     members = labels != 0
     members = members[:, members.any(dim=0)]
     if members.shape[1] == 0:
@@ -113,15 +114,9 @@ def class_members(labels: Tensor) -> Tensor:
     return members
 
 
-def check_binary(labels: Tensor) -> None:
-    """Raise ValueError unless all labels are 0 or 1."""
-    if not torch.equal((labels != 0).to(labels.dtype), labels):
-        raise ValueError("labels must be 0 or 1")
-
-
 def check_probabilities(labels: Tensor) -> None:
-    """Raise ValueError unless all labels are in [0, 1]."""
-    if not ((labels >= 0) & (labels <= 1 + ROUNDING)).all():
+    """Raise ValueError unless all labels are in [0, 1], to float32."""
+    if not ((labels >= 0) & (labels.float() <= 1)).all():
         raise ValueError("labels must be from 0 to 1")
 
 

@@ -119,7 +119,7 @@ def test_repr_shows_the_temperature() -> None:
     assert repr(BoxLoss(3, 4, 0.1)) == "BoxLoss(temperature=0.1)"
 
 
-@pytest.mark.parametrize("value", [1.5, -0.1])
+@pytest.mark.parametrize("value", [1.001, 1.5, -0.1])
 def test_labels_that_are_no_probabilities_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match="labels must be from 0 to 1"):
         BoxLoss(3, 4, 0.1)(random_embeddings(5, 4), torch.full((5, 3), value))
